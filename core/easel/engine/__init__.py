@@ -1,0 +1,1 @@
+"""The engine: encodes, denoises and decodes on one device; the only place that computes with models."""

@@ -1,0 +1,151 @@
+"""A job: one request on its way. What hooks see of it, and what it tells the outside."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from easel.errors import JobCancelled
+
+if TYPE_CHECKING:
+    from easel.values.request import GenerationRequest
+    from easel.values.result import ReportLine, Result
+
+T = TypeVar("T")
+
+
+class JobState(StrEnum):
+    """Where a job is on its road."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """No change follows."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a running job is; numbers as A1111's `/progress` counts them."""
+
+    stage: str = ""  # "load", "first", "hires", "decode", "save"
+    step: int = 0  # 0-based step of this pass
+    steps: int = 0
+    part: int = 0  # passes done (n_iter, hires)
+    parts: int = 1
+    preview: bytes | None = None  # a small PNG or JPEG
+    text: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """0…1 over the whole job."""
+        within = self.step / self.steps if self.steps else 0.0
+        return min(1.0, (self.part + within) / max(1, self.parts))
+
+
+class JobRunner(Protocol):
+    """What a worker lends to the jobs it runs."""
+
+    def compute(self, job: Job, fn: Callable[[], T]) -> T:
+        """Run `fn` on the engine's thread between ticks, charged to the job."""
+        ...
+
+    def run_all(self, job: Job, requests: Sequence[GenerationRequest]) -> list[Result]:
+        """Run requests as parts of the same job, all in the engine together."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Job:
+    """One request on its way; the same object from a worker's start of it to its result.
+
+    Flags are set by other threads (`interrupt`, `skip`); everything else belongs to the thread that runs the job.
+    """
+
+    id: str
+    user: str = ""
+    request: GenerationRequest
+    created: float = field(default_factory=time.time)
+    name: str = ""  # the client's own id (`force_task_id`, `id_task`)
+    runner: JobRunner | None = None
+    on_progress: Callable[[Progress], None] | None = None
+    warnings: list[str] = field(default_factory=list)
+    report: list[ReportLine] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    _interrupted: threading.Event = field(default_factory=threading.Event)
+    _skipped: threading.Event = field(default_factory=threading.Event)
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def interrupt(self) -> None:
+        """Stop after the current step; what is unfinished is decoded as it is, later batches are dropped."""
+        self._interrupted.set()
+
+    def skip(self) -> None:
+        """The same for the current batch only."""
+        self._skipped.set()
+
+    def cancel(self) -> None:
+        """Stop as soon as possible without a result."""
+        self._cancelled.set()
+
+    @property
+    def interrupted(self) -> bool:
+        """Somebody asked to stop after the current step."""
+        return self._interrupted.is_set()
+
+    @property
+    def stopping(self) -> bool:
+        """The current pass should end now (interrupt or skip)."""
+        return self._interrupted.is_set() or self._skipped.is_set()
+
+    def next_batch(self) -> None:
+        """A new batch begins: an earlier skip is spent."""
+        self._skipped.clear()
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `JobCancelled` once the job was cancelled."""
+        if self._cancelled.is_set():
+            raise JobCancelled
+
+    def warn(self, text: str) -> None:
+        """Tell the caller something that did not stop the job."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def charge(self, part: str, seconds: float) -> None:
+        """Add to the job's account: `part` is load, encode, denoise, decode, save or an extension's name."""
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+
+    def tell(self, progress: Progress) -> None:
+        """Publish how far the job is."""
+        self.progress = progress
+        if self.on_progress is not None:
+            self.on_progress(progress)
+
+    def compute(self, fn: Callable[[], T]) -> T:
+        """Run `fn` on the engine's thread between ticks, charged to the job (an extension's own model)."""
+        if self.runner is None:
+            return fn()
+        return self.runner.compute(self, fn)
+
+    def run_all(self, requests: Sequence[GenerationRequest]) -> list[Result]:
+        """Run more requests as parts of this job, all in the engine together, never through the queue."""
+        if self.runner is None:
+            raise RuntimeError("this job is not being run by a worker")
+        return self.runner.run_all(self, requests)
+
+    def script_args(self, model: type[T]) -> T | None:
+        """The arguments a request gave to the script whose argument model is `model`; None when not asked for."""
+        return self.scripts.get(model)  # type: ignore[return-value]
+
+    scripts: dict[type[Any], Any] = field(default_factory=dict)

@@ -1,0 +1,34 @@
+"""The prompt of one batch on its way through `rewrite_prompt`, and what steers weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """A LoRA-like weight change, chosen by an extension and applied by the engine.
+
+    `file` is the path of a safetensors file; `text_weight` scales the text encoder's part, `unet_weight` the
+    denoiser's; `dyn_dim` keeps only the first ranks (None: all).
+    """
+
+    kind: Literal["lora", "hypernetwork"] = "lora"
+    name: str
+    file: str
+    text_weight: float = 1.0
+    unet_weight: float = 1.0
+    dyn_dim: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """The texts of one batch, one per picture (`n` entries in each tuple), and the adapters they ask for."""
+
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    hires_positive: tuple[str, ...] = ()
+    hires_negative: tuple[str, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
+    extra_infotext: tuple[tuple[str, str], ...] = ()  # e.g. ("Lora hashes", "name: 0123abcd")

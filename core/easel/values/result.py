@@ -1,0 +1,31 @@
+"""The result of a job, and the report of what became of every part of its request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from easel.values.image import SavedImage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportLine:
+    """What became of one key, tag, unit or argument of a request."""
+
+    item: str  # e.g. "<lora:cat:1>", "override_settings.foo"
+    outcome: Literal["applied", "ignored", "rejected"]
+    reason: str = ""
+    extension: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Pictures in response order (grid first when there is one) and A1111's `info` object."""
+
+    images: tuple[SavedImage, ...]
+    info: Mapping[str, Any]
+    report: tuple[ReportLine, ...] = ()
+    warnings: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)  # load, encode, denoise, decode, save, <extension>
+    interrupted: bool = False
