@@ -48,7 +48,7 @@ def hookspec(style: Style) -> Callable[[F], F]:
 
 @hookspec("notify")
 def startup(app: Any) -> None:
-    """Once per process after loading, before serving; again when switched on. Failing: the extension is set to failed."""
+    """Once per process after loading, and when switched on. Failing: the extension is set to failed."""
 
 
 @hookspec("notify")
@@ -67,7 +67,7 @@ def register_upscalers() -> Any:
 
 
 @hookspec("collect")
-def register_routes(app: Any) -> APIRouter | Sequence[APIRouter]:
+def register_routes(app: Any) -> APIRouter | Sequence[APIRouter] | None:
     """At mount: HTTP routes, answered while the extension is on. Failing, or a duplicate: set to failed."""
 
 
@@ -93,7 +93,7 @@ def generate(job: Job) -> Result | None:
 
 @hookspec("chain")
 def rewrite_prompt(prompt: Prompt, job: Job) -> Prompt | None:
-    """Per batch, before encoding. Failing: skipped with a warning; fails a job that named the extension or is strict."""
+    """Per batch, before encoding. Failing: skipped, with a warning; fails a strict job."""
 
 
 @hookspec("chain")

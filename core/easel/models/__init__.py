@@ -1,1 +1,1 @@
-"""Models: what is on disk, which family a file belongs to, loading it offline, changing its weights, keeping it warm."""
+"""Models: what is on disk, its family, loading it offline, changing its weights, keeping it warm."""

@@ -146,6 +146,6 @@ class Job:
 
     def script_args(self, model: type[T]) -> T | None:
         """The arguments a request gave to the script whose argument model is `model`; None when not asked for."""
-        return self.scripts.get(model)  # type: ignore[return-value]
+        return self.scripts.get(model)
 
     scripts: dict[type[Any], Any] = field(default_factory=dict)
