@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from easel.values.image import Image, SavedImage
     from easel.values.job import Job
     from easel.values.prompt import Prompt
-    from easel.values.result import Result
+    from easel.values.result import Draft
     from easel.values.step import Step
     from easel.values.user import User
 
@@ -87,8 +87,9 @@ def admit_job(job: Job) -> None:
 
 
 @hookspec("first")
-def generate(job: Job) -> Result | None:
-    """A worker starts the job: the first that answers makes the pictures. Failing: the job fails."""
+def generate(job: Job) -> Draft | None:
+    """A worker starts the job: the first that answers makes the pictures, not yet reviewed or saved. Failing: the
+    job fails."""
 
 
 @hookspec("chain")

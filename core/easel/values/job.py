@@ -13,7 +13,7 @@ from easel.errors import JobCancelled
 
 if TYPE_CHECKING:
     from easel.values.request import GenerationRequest
-    from easel.values.result import ReportLine, Result
+    from easel.values.result import Draft, ReportLine
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class JobRunner(Protocol):
         """Run `fn` on the engine's thread between ticks, charged to the job."""
         ...
 
-    def run_all(self, job: Job, requests: Sequence[GenerationRequest]) -> list[Result]:
+    def run_all(self, job: Job, requests: Sequence[GenerationRequest]) -> list[Draft]:
         """Run requests as parts of the same job, all in the engine together."""
         ...
 
@@ -138,7 +138,7 @@ class Job:
             return fn()
         return self.runner.compute(self, fn)
 
-    def run_all(self, requests: Sequence[GenerationRequest]) -> list[Result]:
+    def run_all(self, requests: Sequence[GenerationRequest]) -> list[Draft]:
         """Run more requests as parts of this job, all in the engine together, never through the queue."""
         if self.runner is None:
             raise RuntimeError("this job is not being run by a worker")

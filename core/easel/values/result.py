@@ -1,4 +1,4 @@
-"""The result of a job, and the report of what became of every part of its request."""
+"""The draft and the result of a job, and the report of what became of every part of its request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from easel.values.image import SavedImage
+from easel.values.image import Image, SavedImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +20,16 @@ class ReportLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What `generate` returns: pictures not yet reviewed or saved, and A1111's `info` object about them."""
+
+    images: tuple[Image, ...]
+    info: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """Pictures in response order (grid first when there is one) and A1111's `info` object."""
+    """What a job ends with: pictures in response order (grid first when there is one) and A1111's `info` object."""
 
     images: tuple[SavedImage, ...]
     info: Mapping[str, Any]
