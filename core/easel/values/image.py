@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from easel.values.wire import BASE64_BYTES
+
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
@@ -30,6 +32,8 @@ class Image:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedImage:
     """One picture encoded as `format` (png, jpeg, webp); `path` is relative to the data folder, None if not saved."""
+
+    __pydantic_config__ = BASE64_BYTES
 
     data: bytes
     format: str

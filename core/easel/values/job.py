@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from easel.errors import JobCancelled
+from easel.values.wire import BASE64_BYTES
 
 if TYPE_CHECKING:
     from easel.values.request import GenerationRequest
@@ -36,6 +37,8 @@ class JobState(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a running job is; numbers as A1111's `/progress` counts them."""
+
+    __pydantic_config__ = BASE64_BYTES
 
     stage: str = ""  # "load", "first", "hires", "decode", "save"
     step: int = 0  # 0-based step of this pass

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from easel.values.options import Options
+from easel.values.wire import BASE64_BYTES
 
 Kind = Literal["txt2img", "img2img"]
 
@@ -14,6 +15,8 @@ Kind = Literal["txt2img", "img2img"]
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
     """An input picture as it came: the bytes of a PNG, JPEG, WebP … file that was checked to be readable."""
+
+    __pydantic_config__ = BASE64_BYTES
 
     data: bytes
 

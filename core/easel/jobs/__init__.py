@@ -1,0 +1,1 @@
+"""Jobs in the gateway: the fair queue, their states, and who waits for them."""

@@ -1,0 +1,58 @@
+"""Runs jobs, each in a thread of its own, against one engine; the same in a child process, in-process, or a replica."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from easel.errors import EaselError
+from easel.pipeline.road import Road
+from easel.values.job import Job, Progress
+from easel.values.result import Result
+from easel.worker.messages import Done, Failed, Progressed
+
+log = logging.getLogger("easel.worker")
+Emit = Callable[[Done | Failed | Progressed], None]
+
+
+class JobHost:
+    """The jobs that are in the engine now. `emit` is called from the jobs' threads."""
+
+    def __init__(self, road: Road, emit: Emit) -> None:
+        self._road, self._emit = road, emit
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+
+    def run(self, job: Job) -> None:
+        """Begin a job; a Progressed follows at once, and exactly one Done or Failed later."""
+        self._emit(Progressed(job.id, job.progress))
+        with self._lock:
+            self._jobs[job.id] = job
+        threading.Thread(target=self._run, args=(job,), name=f"job-{job.id[:8]}", daemon=True).start()
+
+    def get(self, job_id: str) -> Job | None:
+        """A job that runs here."""
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def _run(self, job: Job) -> None:
+        outcome: Result | EaselError
+        try:
+            outcome = self._road.run(job)
+        except EaselError as error:
+            outcome = error
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: whatever a job raises ends that job alone
+            log.exception("job %s failed", job.id)
+            outcome = EaselError(f"internal error while running the job ({type(error).__name__}); see the server's log")
+        with self._lock:
+            self._jobs.pop(job.id, None)
+        if isinstance(outcome, EaselError):
+            self._emit(Failed(job.id, type(outcome).__name__, outcome.message, sum(job.seconds.values())))
+        else:
+            self._emit(Done(job.id, outcome))
+
+
+def tell_progress(emit: Emit, job_id: str) -> Callable[[Progress], None]:
+    """What a job's `on_progress` is set to where its gateway is elsewhere."""
+    return lambda progress: emit(Progressed(job_id, progress))

@@ -1,0 +1,120 @@
+"""What a gateway and a worker say to each other: JSON messages over one socket pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from easel import errors
+from easel.settings import Settings
+from easel.values.job import Progress
+from easel.values.request import GenerationRequest
+from easel.values.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The first command: the settings of the service, and the extensions that are switched on (None: as stored)."""
+
+    settings: Settings
+    kind: Literal["open"] = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Begin a job."""
+
+    id: str
+    user: str
+    name: str
+    created: float
+    request: GenerationRequest
+    kind: Literal["run"] = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Tell a running job to stop."""
+
+    id: str
+    what: Literal["interrupt", "skip", "cancel"]
+    kind: Literal["signal"] = "signal"
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """The set of switched-on extensions changed: jobs begun from now on run with it."""
+
+    enabled: tuple[str, ...]
+    kind: Literal["select"] = "select"
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Look at the model folders again."""
+
+    kind: Literal["refresh"] = "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Finish nothing, stop."""
+
+    kind: Literal["close"] = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker takes jobs."""
+
+    pid: int
+    kind: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A job got further."""
+
+    id: str
+    progress: Progress
+    kind: Literal["progressed"] = "progressed"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job ended well."""
+
+    id: str
+    result: Result
+    kind: Literal["done"] = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A job ended badly; `error` names a class of `easel.errors`."""
+
+    id: str
+    error: str
+    message: str
+    seconds: float
+    kind: Literal["failed"] = "failed"
+
+    def rebuild(self) -> errors.EaselError:
+        """The error as it was raised in the worker."""
+        known = getattr(errors, self.error, errors.EaselError)
+        error: errors.EaselError = known.__new__(known)
+        Exception.__init__(error, self.message)
+        return error
+
+
+def _one_of(*kinds: Any) -> Any:
+    from pydantic import Field
+
+    union = kinds[0]
+    for kind in kinds[1:]:
+        union = union | kind
+    return Annotated[union, Field(discriminator="kind")]
+
+
+COMMAND = _one_of(Open, Run, Signal, Select, Refresh, Close)
+EVENT = _one_of(Ready, Progressed, Done, Failed)

@@ -1,0 +1,174 @@
+"""Workers as a gateway sees them: a child process that is replaced when it dies, or threads of this process."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from easel.errors import EaselError
+from easel.jobs.jobs import Jobs, Signal
+from easel.settings import Settings
+from easel.values.job import Job
+from easel.values.wire import decode, encode
+from easel.worker import messages
+from easel.worker.host import JobHost
+from easel.worker.messages import COMMAND, EVENT, Done, Failed, Progressed, Ready
+
+log = logging.getLogger("easel.worker")
+RESTART_PAUSE = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before the n-th start in a row without a Ready
+
+
+def deliver(jobs: Jobs, event: Done | Failed | Progressed) -> None:
+    """Hand a worker's event to the jobs."""
+    match event:
+        case Progressed():
+            jobs.progressed(event.id, event.progress)
+        case Done():
+            jobs.done(event.id, event.result)
+        case Failed():
+            jobs.failed(event.id, event.rebuild(), event.seconds)
+
+
+class InProcessWorker:
+    """The engine in threads of this process: for tests and the one-shot command line."""
+
+    def __init__(self, jobs: Jobs, road: Callable[[], tuple[JobHost, Callable[[], None]]]) -> None:
+        """`road` builds the host and returns it with the function that closes it; called at the first job."""
+        self._jobs, self._build = jobs, road
+        self._host: tuple[JobHost, Callable[[], None]] | None = None
+        self._lock = threading.Lock()
+
+    def run(self, job: Job) -> None:
+        """Begin a job."""
+        try:
+            with self._lock:
+                if self._host is None:
+                    self._host = self._build()
+        except EaselError as error:
+            self._jobs.failed(job.id, error)
+            return
+        self._host[0].run(job)
+
+    def signal(self, job: Job, what: Signal) -> None:
+        """The job object is shared: `Jobs` has set its flag already."""
+
+    def replace(self) -> None:
+        """Threads cannot be killed; a late job is cancelled at its next step."""
+        for job in self._jobs.running():
+            job.cancel()
+
+    def close(self) -> None:
+        """Stop the engine."""
+        if self._host is not None:
+            self._host[1]()
+
+
+class ChildWorker:
+    """A child process with one engine. Whatever kills it, a fresh one takes its place and its jobs are reported lost."""
+
+    def __init__(self, jobs: Jobs, settings: Settings) -> None:
+        self._jobs, self._settings = jobs, settings
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._connection: Connection | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._enabled: tuple[str, ...] | None = None
+        self._start()
+        threading.Thread(target=self._read, name="easel-worker-reader", daemon=True).start()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the present child."""
+        return self._process.pid if self._process else None
+
+    def run(self, job: Job) -> None:
+        """Begin a job."""
+        self._send(messages.Run(job.id, job.user, job.name, job.created, job.request))
+
+    def signal(self, job: Job, what: Signal) -> None:
+        """Tell a running job to stop."""
+        self._send(messages.Signal(job.id, what))
+
+    def select(self, enabled: tuple[str, ...]) -> None:
+        """Switch the worker to another set of extensions; running jobs keep theirs."""
+        self._enabled = enabled
+        self._send(messages.Select(enabled))
+
+    def refresh(self) -> None:
+        """Let the worker look at the model folders again."""
+        self._send(messages.Refresh())
+
+    def replace(self) -> None:
+        """Kill the child; the reader notices and starts a fresh one."""
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """Stop for good."""
+        self._closed.set()
+        self._send(messages.Close())
+        if self._process is not None:
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fd = theirs.fileno()
+            command = [sys.executable, "-m", "easel.worker", str(fd)]
+            process = subprocess.Popen(command, pass_fds=(fd,), stdin=subprocess.DEVNULL)
+        connection = Connection(ours.detach())
+        with self._lock:
+            self._process, self._connection = process, connection
+        self._send(messages.Open(self._settings))
+        if self._enabled is not None:
+            self._send(messages.Select(self._enabled))
+
+    def _send(self, command: object) -> None:
+        data = encode(command, COMMAND)
+        with self._lock:
+            connection = self._connection
+            if connection is None:
+                return
+            try:
+                connection.send_bytes(data)
+            except (BrokenPipeError, ConnectionError, OSError):
+                log.warning("the worker does not listen any more")  # the reader sees the end and replaces it
+
+    def _read(self) -> None:
+        starts = 0
+        while not self._closed.is_set():
+            connection = self._connection
+            assert connection is not None
+            try:
+                while True:
+                    event = decode(EVENT, connection.recv_bytes())
+                    if isinstance(event, Ready):
+                        starts = 0
+                        self._jobs.ready()
+                    else:
+                        deliver(self._jobs, event)
+            except (EOFError, OSError):
+                pass
+            if self._closed.is_set():
+                return
+            self._jobs.lost()
+            assert self._process is not None
+            status = self._process.wait()
+            log.error("the worker ended (exit status %s); starting a fresh one", status)
+            with self._lock:
+                connection.close()
+                self._connection = None
+            pause = RESTART_PAUSE[min(starts, len(RESTART_PAUSE) - 1)]
+            starts += 1
+            if self._closed.wait(pause):
+                return
+            self._start()

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Does all set-up and runs every check and test: what people and CI run.
+#   ./run_tests.sh           a sample of every proof (under 10 minutes on 2 cores)
+#   ./run_tests.sh --long    the counted proofs too (under 60 minutes)
+#   ./run_tests.sh check     only formatting, lint, types and import layers
+#   ./run_tests.sh test …    only pytest, with further arguments
+set -euo pipefail
+cd "$(dirname "$0")"
+. tools/setup.sh test
+export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 PYTHONWARNINGS=ignore
+
+check() {
+  ruff format --check .
+  ruff check .
+  mypy
+  lint-imports
+}
+
+case "${1:-all}" in
+  check) check ;;
+  test) shift; exec python -m pytest "$@" ;;
+  --long) check; exec python -m pytest --long ;;
+  all) check; exec python -m pytest ;;
+  *) echo "run_tests.sh: unknown word '$1' (check, test, --long)" >&2; exit 2 ;;
+esac
