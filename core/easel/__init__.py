@@ -1,5 +1,85 @@
-"""Easel: a self-hosted Stable Diffusion service. The public names for extension authors, nothing else."""
+"""Easel: a self-hosted Stable Diffusion service. The public names for extension authors, nothing else.
+
+Names are imported when first used, so that `import easel` costs nothing.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from easel.errors import (
+        BadRequest,
+        EaselError,
+        JobCancelled,
+        JobRefused,
+        NotAvailable,
+        NotFound,
+        UnknownName,
+    )
+    from easel.extensions.extension import Extension
+    from easel.extensions.script import Script
+    from easel.hookspecs import hookimpl
+    from easel.prompt.syntax import ExtraNetworkTag, extract_networks
+    from easel.values.conditioning import Conditioning, Control, LatentMask
+    from easel.values.image import Image, SavedImage
+    from easel.values.job import Job
+    from easel.values.prompt import Adapter, Prompt
+    from easel.values.request import GenerationRequest
+    from easel.values.result import ReportLine, Result
+    from easel.values.step import Step
+    from easel.values.user import User
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "errors": ("BadRequest", "EaselError", "JobCancelled", "JobRefused", "NotAvailable", "NotFound", "UnknownName"),
+    "extensions.extension": ("Extension",),
+    "extensions.script": ("Script",),
+    "hookspecs": ("hookimpl",),
+    "prompt.syntax": ("ExtraNetworkTag", "extract_networks"),
+    "values.conditioning": ("Conditioning", "Control", "LatentMask"),
+    "values.image": ("Image", "SavedImage"),
+    "values.job": ("Job",),
+    "values.prompt": ("Adapter", "Prompt"),
+    "values.request": ("GenerationRequest",),
+    "values.result": ("ReportLine", "Result"),
+    "values.step": ("Step",),
+    "values.user": ("User",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Adapter",
+    "BadRequest",
+    "Conditioning",
+    "Control",
+    "EaselError",
+    "Extension",
+    "ExtraNetworkTag",
+    "GenerationRequest",
+    "Image",
+    "Job",
+    "JobCancelled",
+    "JobRefused",
+    "LatentMask",
+    "NotAvailable",
+    "NotFound",
+    "Prompt",
+    "ReportLine",
+    "Result",
+    "SavedImage",
+    "Script",
+    "Step",
+    "UnknownName",
+    "User",
+    "extract_networks",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -1,0 +1,257 @@
+"""The typed face of one immutable set of hook implementations: the core calls `hooks.rewrite_prompt(prompt, job)`.
+
+Every method is one hook of `easel.hookspecs`; its call style is the line of its body. A set is never changed:
+switching an extension builds another set (`registry.py`), and a running job keeps the one it started with.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pluggy
+
+from easel import hookspecs
+from easel.errors import ExtensionError
+from easel.extensions.guard import Guarded
+from easel.extensions.script import OwnedScript, Script, Scripts
+from easel.values.result import ReportLine
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+    from easel.extensions.extension import Extension
+    from easel.values.conditioning import Conditioning
+    from easel.values.image import Image, SavedImage
+    from easel.values.job import Job
+    from easel.values.prompt import Prompt
+    from easel.values.result import Result
+    from easel.values.step import Step
+    from easel.values.user import User
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """One hook method of one plugin; `extension` is "" for the core's own."""
+
+    extension: str
+    plugin: str
+    call: Callable[..., Any]
+    arguments: tuple[str, ...]  # the hook's arguments that this method asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Something an extension registered, with the extension's name ("" for the core)."""
+
+    extension: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """One set of implementations, in the order they are called: `tryfirst`, by extension name, core, `trylast`."""
+
+    relay: Any  # pluggy's hook relay: calls hooks of the style "first", wrappers included
+    implementations: Mapping[str, tuple[Implementation, ...]]
+    extensions: tuple[str, ...]
+    scripts: Scripts
+
+    @classmethod
+    def build(cls, core_plugins: Sequence[object] = (), extensions: Sequence[Extension] = ()) -> Hooks:
+        """A set of the core's plugins and these extensions.
+
+        Errors: `pluggy.PluginValidationError` for a hook with wrong arguments (the loader has words for that),
+        `ExtensionError` when `register_scripts` fails or two scripts have the same title.
+        """
+        manager = pluggy.PluginManager(hookspecs.PROJECT)
+        manager.add_hookspecs(hookspecs)
+        for plugin in reversed(core_plugins):  # pluggy calls what was registered last first
+            manager.register(plugin, name=f"core.{type(plugin).__name__}")
+        ordered = sorted(extensions, key=lambda extension: extension.name)
+        for extension in reversed(ordered):
+            manager.register(Guarded(extension.name, extension, manager), name=extension.name)
+        names = tuple(extension.name for extension in ordered)
+        implementations = {
+            hook: tuple(
+                Implementation(
+                    extension=found.plugin_name if found.plugin_name in names else "",
+                    plugin=found.plugin_name,
+                    call=found.function,
+                    arguments=(*found.argnames, *found.kwargnames),
+                )
+                for found in reversed(getattr(manager.hook, hook).get_hookimpls())
+            )
+            for hook in hookspecs.STYLES
+        }
+        bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(()))
+        scripts = Scripts(tuple(_owned_script(owned) for owned in bare.register_scripts()))
+        return cls(manager.hook, bare.implementations, names, scripts)
+
+    # Life of an extension. The registry calls these for a set of one, to know whom to set aside.
+
+    def startup(self, app: Any) -> tuple[ExtensionError, ...]:
+        """Notify; what failed is returned."""
+        return self._notify("startup", {"app": app})
+
+    def shutdown(self, app: Any) -> None:
+        """Notify, in reverse order."""
+        self._notify("shutdown", {"app": app}, backwards=True)
+
+    def register_scripts(self) -> tuple[Owned, ...]:
+        """Collect `Script`s; `hooks.scripts` has them ready for use."""
+        return self._collect("register_scripts")
+
+    def register_upscalers(self) -> tuple[Owned, ...]:
+        """Collect upscalers."""
+        return self._collect("register_upscalers")
+
+    def register_routes(self, app: Any) -> tuple[Owned, ...]:
+        """Collect `APIRouter`s."""
+        return self._collect("register_routes", app=app)
+
+    def register_tabs(self, app: Any) -> tuple[Owned, ...]:
+        """Collect tabs of the page."""
+        return self._collect("register_tabs", app=app)
+
+    # At the door.
+
+    def authenticate(self, request: Request) -> User | None:
+        """First; closed."""
+        user: User | None = self.relay.authenticate(request=request)
+        return user
+
+    def admit_job(self, job: Job) -> None:
+        """Check; closed: any exception refuses the job."""
+        for implementation in self.implementations["admit_job"]:
+            with _charged(implementation, job):
+                _call(implementation, {"job": job})
+
+    # The road of a job.
+
+    def generate(self, job: Job) -> Result | None:
+        """First, with wrappers; a failure fails the job."""
+        result: Result | None = self.relay.generate(job=job)
+        return result
+
+    def rewrite_prompt(self, prompt: Prompt, job: Job) -> Prompt:
+        """Chain; a failing implementation is skipped with a warning."""
+        return self._chain("rewrite_prompt", "prompt", prompt, job)
+
+    def add_conditioning(self, conditioning: Conditioning, job: Job) -> Conditioning:
+        """Chain; a failing implementation is skipped with a warning."""
+        return self._chain("add_conditioning", "conditioning", conditioning, job)
+
+    def denoise_step(self, step: Step, job: Job) -> None:
+        """Notify."""
+        self._notify("denoise_step", {"step": step, "job": job})
+
+    def process_images(self, images: tuple[Image, ...], job: Job) -> tuple[Image, ...]:
+        """Chain; a failing implementation is skipped with a warning."""
+        return self._chain("process_images", "images", images, job)
+
+    def review_images(self, images: tuple[Image, ...], job: Job) -> tuple[Image, ...]:
+        """Chain; closed: a failing implementation fails the job."""
+        return self._chain("review_images", "images", images, job, closed=True)
+
+    def save_image(self, image: Image, job: Job) -> SavedImage | None:
+        """First; a failure fails the job."""
+        saved: SavedImage | None = self.relay.save_image(image=image, job=job)
+        return saved
+
+    def job_changed(self, job: Job) -> None:
+        """Notify."""
+        self._notify("job_changed", {"job": job})
+
+    # The call styles ("first" is pluggy's own).
+
+    def _collect(self, hook: str, **arguments: Any) -> tuple[Owned, ...]:
+        collected = []
+        for implementation in self.implementations[hook]:
+            found = _call(implementation, arguments)
+            several = found if isinstance(found, (list, tuple)) else (found,)
+            collected += [Owned(implementation.extension, value) for value in several if value is not None]
+        return tuple(collected)
+
+    def _notify(
+        self, hook: str, arguments: Mapping[str, Any], *, backwards: bool = False
+    ) -> tuple[ExtensionError, ...]:
+        failures = []
+        implementations = self.implementations[hook]
+        for implementation in reversed(implementations) if backwards else implementations:
+            try:
+                with _charged(implementation, arguments.get("job")):
+                    _call(implementation, arguments)
+            except ExtensionError as error:
+                log.error("%s", error.message, exc_info=error)
+                failures.append(error)
+        return tuple(failures)
+
+    def _chain(self, hook: str, argument: str, value: T, job: Job, *, closed: bool = False) -> T:
+        for implementation in self.implementations[hook]:
+            try:
+                with _charged(implementation, job):
+                    changed = _call(implementation, {argument: value, "job": job})
+                    _check_type(hook, implementation, changed, value)
+            except ExtensionError as error:
+                if closed or job.request.strict or self.scripts.asked_for(job.request, error.extension):
+                    raise
+                log.error("%s (left out of job %s)", error.message, job.id, exc_info=error)
+                job.warn(f"{error.message}; its part was left out")
+                job.report.append(_line(hook, "ignored", error.reason, error.extension))
+                continue
+            if changed is not None and changed is not value:
+                if implementation.extension:
+                    job.report.append(_line(hook, "applied", _difference(value, changed), implementation.extension))
+                value = changed
+        return value
+
+
+def _owned_script(owned: Owned) -> OwnedScript:
+    if not isinstance(owned.value, Script):
+        raise ExtensionError(owned.extension, "register_scripts", f"returned {owned.value!r}; allowed: Script")
+    return OwnedScript(owned.extension, owned.value)
+
+
+def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> Any:
+    return implementation.call(*(arguments[name] for name in implementation.arguments))
+
+
+@contextmanager
+def _charged(implementation: Implementation, job: Job | None) -> Iterator[None]:
+    """Charge the time of an extension's hook to the job."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        if job is not None and implementation.extension:
+            job.charge(implementation.extension, time.perf_counter() - started)
+
+
+def _check_type(hook: str, implementation: Implementation, changed: object, before: object) -> None:
+    if changed is not None and not isinstance(changed, type(before)):
+        reason = f"returned {type(changed).__name__}; allowed: {type(before).__name__} or None"
+        raise ExtensionError(implementation.extension or implementation.plugin, hook, reason)
+
+
+def _line(hook: str, outcome: Any, reason: str, extension: str) -> ReportLine:
+    return ReportLine(item=hook, outcome=outcome, reason=reason, extension=extension)
+
+
+def _difference(before: object, after: object) -> str:
+    """In words, what a chain hook changed; by identity, as arrays have no single equality."""
+    if is_dataclass(before) and is_dataclass(after):
+        names = [f.name for f in fields(before) if getattr(before, f.name) is not getattr(after, f.name)]
+        return "changed " + ", ".join(names)
+    if isinstance(before, tuple) and isinstance(after, tuple):
+        kept = sum(a is b for a, b in zip(before, after, strict=False))
+        return f"{len(before)} in, {len(after)} out, {kept} unchanged"
+    return "changed"

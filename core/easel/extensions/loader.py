@@ -1,0 +1,167 @@
+"""From a found folder to an instance: requirements, import, hooks. Whatever is wrong is told in the author's words.
+
+A folder is imported as `easel_extensions.<folder>`, a package that exists in `sys.modules` only: relative imports work,
+`sys.path` stays as it is, and two extensions may both have a `utils.py`. A failed import leaves no module behind.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import module_from_spec, spec_from_file_location
+from inspect import isclass, signature
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from easel import hookspecs
+from easel.errors import EaselError, ExtensionError
+from easel.extensions.extension import Extension, Place
+from easel.extensions.guard import failure
+from easel.extensions.manifest import FILE, BadManifest, Manifest
+
+PARENT = "easel_extensions"
+
+
+class Unavailable(EaselError):
+    """The extension cannot run here: something it needs is missing."""
+
+    code = 52
+
+
+def check_requirements(manifest: Manifest) -> None:
+    """Compare the manifest with this Easel and the installed packages. Errors: Unavailable, BadManifest."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        wanted = SpecifierSet(manifest.easel)
+        requirements = [Requirement(text) for text in manifest.requires]
+    except (InvalidSpecifier, InvalidRequirement) as error:
+        raise BadManifest(f"easel or requires in {FILE}: {error}") from error
+    if not wanted.contains(hookspecs.HOOK_API, prereleases=True):
+        raise Unavailable(f"is written for hook API {manifest.easel}; this Easel has {hookspecs.HOOK_API}")
+    missing = [text for requirement in requirements if (text := _missing(requirement))]
+    if missing:
+        raise Unavailable("needs " + "; ".join(missing))
+
+
+def _missing(requirement: Any) -> str:
+    if requirement.marker is not None and not requirement.marker.evaluate():
+        return ""
+    try:
+        installed = version(requirement.name)
+    except PackageNotFoundError:
+        return f"{requirement}, which is not installed"
+    if not requirement.specifier.contains(installed, prereleases=True):
+        return f"{requirement}; installed is {installed}"
+    return ""
+
+
+def load_extension(manifest: Manifest, folder: Path, data: Path, environment: Mapping[str, str]) -> Extension:
+    """Import the folder and make an instance whose hooks are checked. Errors: ExtensionError, with the reason."""
+    with _undone_on_failure(f"{PARENT}.{manifest.package}"):
+        module = _import(manifest, folder)
+        entry = getattr(module, manifest.entry, None)
+        if not isclass(entry) or not issubclass(entry, Extension):
+            reason = f"entry {manifest.entry!r} is not a subclass of easel.Extension in __init__.py"
+            raise ExtensionError(manifest.name, "load", reason)
+        try:
+            settings = _settings(entry, manifest.name, environment)
+            extension = entry(Place(name=manifest.name, folder=folder, data=data, settings=settings))
+        except (Exception, SystemExit) as error:
+            raise failure(manifest.name, "load", error) from error
+        check_hooks(extension)
+    return extension
+
+
+def check_hooks(extension: Extension) -> None:
+    """Refuse misspelt hooks, wrong arguments, hooks without the mark. Errors: ExtensionError."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(extension)
+    except pluggy.PluginValidationError as error:
+        raise ExtensionError(extension.name, "load", _explain(extension, manager) or str(error)) from error
+    for caller in manager.get_hookcallers(extension) or ():
+        if not caller.has_spec():
+            near = get_close_matches(caller.name, hookspecs.STYLES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"hooks are: {', '.join(hookspecs.STYLES)}"
+            raise ExtensionError(extension.name, caller.name, f"there is no such hook; {hint}")
+        for implementation in caller.get_hookimpls():
+            if implementation.hookwrapper or (implementation.wrapper and hookspecs.STYLES[caller.name] != "first"):
+                reason = "wrappers (wrapper=True) are for hooks of the style 'first'; use tryfirst or trylast"
+                raise ExtensionError(extension.name, caller.name, reason)
+    for hook in hookspecs.STYLES:
+        if callable(getattr(extension, hook, None)) and manager.parse_hookimpl_opts(extension, hook) is None:
+            raise ExtensionError(extension.name, hook, "has the name of a hook but not the mark @hookimpl")
+
+
+def _explain(extension: Extension, manager: pluggy.PluginManager) -> str:
+    """Which hook asks for an argument that does not exist, in words."""
+    for hook in hookspecs.STYLES:
+        if manager.parse_hookimpl_opts(extension, hook) is None:
+            continue
+        allowed = list(signature(getattr(hookspecs, hook)).parameters)
+        wrong = [name for name in signature(getattr(extension, hook)).parameters if name not in allowed]
+        if wrong:
+            return f"{hook} has no argument {wrong[0]!r}; allowed: {', '.join(allowed) or 'none'}"
+    return ""
+
+
+def _settings(entry: type[Extension], name: str, environment: Mapping[str, str]) -> Any:
+    """The extension's settings from `EASEL_EXT_<NAME>__<FIELD>`, the rest by default."""
+    model = entry.settings_model
+    if model is None:
+        return None
+    prefix = f"EASEL_EXT_{name.replace('-', '_').upper()}__"
+    given = {key.removeprefix(prefix).lower(): value for key, value in environment.items() if key.startswith(prefix)}
+    unknown = [key for key in given if key not in model.model_fields]
+    if unknown:
+        raise ValueError(f"{prefix}{unknown[0].upper()} is no setting; allowed: {', '.join(model.model_fields)}")
+    return model.model_validate(given)
+
+
+def _import(manifest: Manifest, folder: Path) -> ModuleType:
+    """The extension's package; imported already and from the same folder, it is used again."""
+    name = f"{PARENT}.{manifest.package}"
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        if list(loaded.__path__) == [os.fspath(folder)]:
+            return loaded
+        _forget(name)  # the same name from another folder: that one counts now
+    if PARENT not in sys.modules:
+        parent = ModuleType(PARENT, "Where extensions are imported; it has no folder.")
+        parent.__path__ = []
+        sys.modules[PARENT] = parent
+    spec = spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[os.fspath(folder)])
+    if spec is None or spec.loader is None or not (folder / "__init__.py").is_file():
+        raise ExtensionError(manifest.name, "load", "there is no __init__.py")
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise failure(manifest.name, "import", error) from error
+    return module
+
+
+@contextmanager
+def _undone_on_failure(name: str) -> Iterator[None]:
+    """Take a package's modules out of `sys.modules` again when loading it fails."""
+    try:
+        yield
+    except BaseException:
+        _forget(name)
+        raise
+
+
+def _forget(name: str) -> None:
+    for module in [key for key in sys.modules if key == name or key.startswith(name + ".")]:
+        del sys.modules[module]

@@ -1,0 +1,130 @@
+"""Scripts: an extension's named, typed piece of a request, declared by one pydantic model.
+
+Positional `script_args` follow the order of the model's fields; missing ones get the model's defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from easel.errors import BadRequest, ExtensionError, UnknownName
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from easel.values.request import GenerationRequest, ScriptCall
+
+TabName = Literal["txt2img", "img2img"]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script of an extension.
+
+    `title` is what requests name (any case). A selectable script is chosen by `script_name`; an `always_on` one takes
+    its arguments from `alwayson_scripts` and runs with its defaults when not mentioned.
+    """
+
+    title: str
+    arguments: type[BaseModel]
+    always_on: bool = False
+    tabs: tuple[TabName, ...] = ("txt2img", "img2img")
+
+    def parse(self, arguments: Sequence[Any] | Mapping[str, Any], where: str) -> BaseModel:
+        """The typed arguments; `where` is the request's field for messages. Errors: BadRequest."""
+        from pydantic import ValidationError
+
+        names = list(self.arguments.model_fields)
+        if isinstance(arguments, Mapping):
+            unknown = [name for name in arguments if name not in names]
+            if unknown:
+                raise UnknownName.among(f"{where} of {self.title!r}", str(unknown[0]), names)
+            named = dict(arguments)
+        else:
+            if len(arguments) > len(names):
+                raise BadRequest(
+                    f"script {self.title!r} takes {len(names)} arguments",
+                    field=f"{where}[{len(names)}]",
+                    value=arguments[len(names)],
+                    allowed=f"at most {len(names)}: {', '.join(names)}",
+                )
+            named = dict(zip(names, arguments, strict=False))
+        try:
+            return self.arguments.model_validate(named)
+        except ValidationError as error:
+            raise self._bad_argument(error, names, where) from None
+
+    def _bad_argument(self, error: Any, names: list[str], where: str) -> BadRequest:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        position = f"{where}[{names.index(name)}]" if name in names else where
+        schema = self.arguments.model_json_schema().get("properties", {}).get(name, {})
+        allowed = "; ".join(f"{key} {schema[key]}" for key in ("type", "enum", "minimum", "maximum") if key in schema)
+        return BadRequest(
+            f"argument {name!r} of script {self.title!r}: {first['msg']}",
+            field=position,
+            value=first["input"],
+            allowed=allowed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedScript:
+    """A script and the extension it belongs to ("" for the core)."""
+
+    extension: str
+    script: Script
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """All scripts of one set of hooks. Errors: ExtensionError for a title that two have."""
+
+    owned: tuple[OwnedScript, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse two scripts of one title."""
+        owners: dict[str, str] = {}
+        for one in self.owned:
+            title = one.script.title.casefold()
+            if title in owners:
+                reason = f"the script {one.script.title!r} belongs to {owners[title] or 'the core'!r} already"
+                raise ExtensionError(one.extension, "register_scripts", reason)
+            owners[title] = one.extension
+
+    def bind(self, request: GenerationRequest) -> dict[type[Any], BaseModel]:
+        """The typed arguments of every script that takes part in a request, by argument model: `job.scripts`.
+
+        Errors: UnknownName for a script that does not exist here, BadRequest for its arguments.
+        """
+        bound = {
+            owned.script.arguments: owned.script.arguments()
+            for owned in self.owned
+            if owned.script.always_on and request.kind in owned.script.tabs
+        }
+        if request.script is not None:
+            script = self._find(request, request.script, "script_name", always_on=False)
+            bound[script.arguments] = script.parse(request.script.arguments, "script_args")
+        for call in request.always_on:
+            script = self._find(request, call, "alwayson_scripts", always_on=True)
+            bound[script.arguments] = script.parse(call.arguments, f"alwayson_scripts.{call.name}.args")
+        return bound
+
+    def asked_for(self, request: GenerationRequest, extension: str) -> bool:
+        """Did the request name a script of this extension?"""
+        calls = (*request.always_on, *((request.script,) if request.script else ()))
+        titles = {call.name.casefold() for call in calls}
+        return any(o.extension == extension and o.script.title.casefold() in titles for o in self.owned)
+
+    def _find(self, request: GenerationRequest, call: ScriptCall, where: str, *, always_on: bool) -> Script:
+        here = [one.script for one in self.owned if request.kind in one.script.tabs]
+        script = next((script for script in here if script.title.casefold() == call.name.casefold()), None)
+        known = [script.title for script in here if script.always_on == always_on]
+        if script is not None and always_on and not script.always_on:
+            reason = "Cannot have a selectable script in the always on scripts params"
+            raise BadRequest(reason, field=where, value=call.name, allowed=", ".join(known))
+        if script is None or script.always_on != always_on:
+            raise UnknownName.among(where, call.name, known)
+        return script
