@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from easel.values.image import Image, SavedImage
     from easel.values.job import Job
     from easel.values.prompt import Prompt
-    from easel.values.result import Result
+    from easel.values.result import Draft
     from easel.values.step import Step
     from easel.values.user import User
 
@@ -137,10 +137,10 @@ class Hooks:
 
     # The road of a job.
 
-    def generate(self, job: Job) -> Result | None:
+    def generate(self, job: Job) -> Draft | None:
         """First, with wrappers; a failure fails the job."""
-        result: Result | None = self.relay.generate(job=job)
-        return result
+        draft: Draft | None = self.relay.generate(job=job)
+        return draft
 
     def rewrite_prompt(self, prompt: Prompt, job: Job) -> Prompt:
         """Chain; a failing implementation is skipped with a warning."""
@@ -206,11 +206,11 @@ class Hooks:
                     raise
                 log.error("%s (left out of job %s)", error.message, job.id, exc_info=error)
                 job.warn(f"{error.message}; its part was left out")
-                job.report.append(_line(hook, "ignored", error.reason, error.extension))
+                job.note(_line(hook, "ignored", error.reason, error.extension))
                 continue
             if changed is not None and changed is not value:
                 if implementation.extension:
-                    job.report.append(_line(hook, "applied", _difference(value, changed), implementation.extension))
+                    job.note(_line(hook, "applied", _difference(value, changed), implementation.extension))
                 value = changed
         return value
 

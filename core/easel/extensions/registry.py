@@ -71,6 +71,11 @@ class _Entry:
             reason=self.reason,
         )
 
+    def switch_off(self) -> None:
+        """An operator does not want it."""
+        self.instance = None
+        self.state, self.reason = State.DISABLED, "switched off"
+
     def set_aside(self, error: EaselError) -> None:
         """It failed: say why and drop it."""
         self.state = State.UNAVAILABLE if isinstance(error, Unavailable) else State.FAILED
@@ -164,7 +169,7 @@ class Registry:
             self._app = app
             for entry in self._enabled():
                 self._start(entry)
-            self._swap()
+            self._swap()  # without those that failed to start
 
     def stop(self) -> None:
         """Call `shutdown` of every extension that was started; after the jobs are done."""
@@ -176,23 +181,36 @@ class Registry:
     def enable(self, name: str) -> ExtensionStatus:
         """Switch on, now and after a restart; the answer says what came of it. Errors: UnknownName, Forbidden."""
         with self._lock:
-            entry = self._choose(name, True)
-            if entry.state is not State.ENABLED and entry.found.manifest is not None:
-                self._switch_on(entry)
-                if self._app is not None:
-                    self._start(entry)
-                self._swap()
+            entry = self._entry(name)
+            if name in self.disabled:
+                raise Forbidden(f"extension {name!r} is switched off by the settings")
+            self._remember(name, True)
+            self._switch_on(entry)
+            self._swap()
             return entry.status
 
     def disable(self, name: str) -> ExtensionStatus:
         """Switch off, now and after a restart; running jobs keep it to their end. Errors: UnknownName."""
         with self._lock:
-            entry = self._choose(name, False)
-            entry.instance = None
-            entry.state, entry.reason = State.DISABLED, "switched off"
+            entry = self._entry(name)
+            self._remember(name, False)
+            entry.switch_off()
             self._swap()
         self._shut_down_unused()
         return entry.status
+
+    def select(self, names: Collection[str]) -> None:
+        """Switch on exactly these and remember nothing: a worker follows its gateway. Unknown names are logged."""
+        with self._lock:
+            for name in sorted(set(names) - set(self._entries)):
+                log.warning("extension %s is to be switched on, but it is not here", name)
+            for name, entry in self._entries.items():
+                if name not in names:
+                    entry.switch_off()
+                elif name not in self.disabled:
+                    self._switch_on(entry)
+            self._swap()
+        self._shut_down_unused()
 
     def register_routes(self, app: Any) -> tuple[Owned, ...]:
         """The routers of all enabled extensions; one that fails is set aside."""
@@ -211,22 +229,24 @@ class Registry:
         return tuple(entry.instance for entry in self._entries.values() if entry.instance is not None)
 
     def _switch_on(self, entry: _Entry) -> None:
-        manifest, folder = entry.found.manifest, entry.found.folder
-        assert manifest is not None
+        """Load and, in a running service, start; a folder without a readable manifest stays failed."""
+        manifest = entry.found.manifest
+        if manifest is None or entry.instance is not None:
+            return
         try:
             check_requirements(manifest)
-            extension = load_extension(
-                manifest, folder, self.state_dir / "extensions" / manifest.name, self.environment
-            )
+            data = self.state_dir / "extensions" / manifest.name
+            extension = load_extension(manifest, entry.found.folder, data, self.environment)
             Hooks.build(self._core, (*self._extensions(), extension))  # its scripts beside everybody else's
         except EaselError as error:
             entry.set_aside(error)
-        else:
-            entry.state, entry.reason, entry.instance = State.ENABLED, "", extension
+            return
+        entry.state, entry.reason, entry.instance = State.ENABLED, "", extension
+        if self._app is not None:
+            self._start(entry)
 
     def _start(self, entry: _Entry) -> None:
-        if entry.instance is None:
-            return
+        assert entry.instance is not None
         failures = Hooks.build((), (entry.instance,)).startup(self._app)
         if failures:
             entry.set_aside(failures[0])
@@ -247,21 +267,25 @@ class Registry:
                     collected += getattr(Hooks.build((), (entry.instance,)), hook)(app)
                 except ExtensionError as error:
                     entry.set_aside(error)
-            if len(self._current.extensions) != len(self._extensions()):
-                self._swap()
-            return collected
+            self._swap()  # without those that failed
+        self._shut_down_unused()
+        return collected
 
-    def _choose(self, name: str, on: bool) -> _Entry:
+    def _entry(self, name: str) -> _Entry:
         if name not in self._entries:
             raise UnknownName.among("extension", name, self._entries)
-        if on and name in self.disabled:
-            raise Forbidden(f"extension {name!r} is switched off by the settings")
+        return self._entries[name]
+
+    def _remember(self, name: str, on: bool) -> None:
+        """Keep an operator's choice over restarts; whole or not at all."""
         choices = {**self._read_choices(), name: on}
         self.state_dir.mkdir(parents=True, exist_ok=True)
         temporary = self._choices_file.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(choices, indent=1, sort_keys=True))
+        with temporary.open("w") as file:
+            json.dump(choices, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(self._choices_file)
-        return self._entries[name]
 
     @property
     def _choices_file(self) -> Path:

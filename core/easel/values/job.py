@@ -125,6 +125,11 @@ class Job:
         if text not in self.warnings:
             self.warnings.append(text)
 
+    def note(self, line: ReportLine) -> None:
+        """Say what became of a part of the request; the same line counts once, however many batches say it."""
+        if line not in self.report:
+            self.report.append(line)
+
     def charge(self, part: str, seconds: float) -> None:
         """Add to the job's account: `part` is load, encode, denoise, decode, save or an extension's name."""
         self.seconds[part] = self.seconds.get(part, 0.0) + seconds
