@@ -16,15 +16,25 @@ if TYPE_CHECKING:
     import pluggy
 
 
-class Guarded:
-    """What is registered with pluggy in an extension's place: its hook methods, each one guarded."""
+class Part:
+    """What is registered with pluggy in a plugin's place: its hook methods, an extension's ones guarded.
 
-    def __init__(self, extension: str, plugin: object, manager: pluggy.PluginManager) -> None:
-        for name in dir(plugin):
-            options = manager.parse_hookimpl_opts(plugin, name)
-            if options is not None:
-                guard = _guard_wrapper if options["wrapper"] else _guard
-                setattr(self, name, guard(extension, name, getattr(plugin, name)))
+    pluggy calls what was registered last first, but within `trylast` the other way round; to have one order in both,
+    a plugin is registered as two parts, one `last` and one not.
+    """
+
+    def __init__(self, name: str, plugin: object, manager: pluggy.PluginManager, *, extension: str, last: bool) -> None:
+        self.name, self.extension = name, extension
+        for hook in dir(plugin):
+            options = manager.parse_hookimpl_opts(plugin, hook)
+            if options is not None and options["trylast"] == last:
+                setattr(self, hook, _guarded(extension, hook, getattr(plugin, hook), wrapper=options["wrapper"]))
+
+
+def _guarded(extension: str, hook: str, function: Callable[..., Any], *, wrapper: bool) -> Callable[..., Any]:
+    if not extension:
+        return function
+    return _guard_wrapper(extension, hook, function) if wrapper else _guard(extension, hook, function)
 
 
 def _guard(extension: str, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:

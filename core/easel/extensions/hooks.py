@@ -18,7 +18,7 @@ import pluggy
 
 from easel import hookspecs
 from easel.errors import ExtensionError
-from easel.extensions.guard import Guarded
+from easel.extensions.guard import Part
 from easel.extensions.script import OwnedScript, Script, Scripts
 from easel.values.result import ReportLine
 
@@ -58,7 +58,10 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """One set of implementations, in the order they are called: `tryfirst`, by extension name, core, `trylast`."""
+    """One set of implementations, each hook's in the order they are called.
+
+    The order is `tryfirst`, then by extension name, then `trylast`; within each of the three the core's come last.
+    """
 
     relay: Any  # pluggy's hook relay: calls hooks of the style "first", wrappers included
     implementations: Mapping[str, tuple[Implementation, ...]]
@@ -74,24 +77,15 @@ class Hooks:
         """
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
-        for plugin in reversed(core_plugins):  # pluggy calls what was registered last first
-            manager.register(plugin, name=f"core.{type(plugin).__name__}")
         ordered = sorted(extensions, key=lambda extension: extension.name)
-        for extension in reversed(ordered):
-            manager.register(Guarded(extension.name, extension, manager), name=extension.name)
+        plugins: list[tuple[str, str, object]] = [(one.name, one.name, one) for one in ordered]
+        plugins += [("", type(one).__name__, one) for one in core_plugins]
+        for last in (False, True):
+            for extension, name, plugin in plugins if last else reversed(plugins):
+                part = Part(name, plugin, manager, extension=extension, last=last)
+                manager.register(part, name=f"{extension or 'core'}:{name}:{'last' if last else ''}")
+        implementations = {hook: _implementations(manager, hook) for hook in hookspecs.STYLES}
         names = tuple(extension.name for extension in ordered)
-        implementations = {
-            hook: tuple(
-                Implementation(
-                    extension=found.plugin_name if found.plugin_name in names else "",
-                    plugin=found.plugin_name,
-                    call=found.function,
-                    arguments=(*found.argnames, *found.kwargnames),
-                )
-                for found in reversed(getattr(manager.hook, hook).get_hookimpls())
-            )
-            for hook in hookspecs.STYLES
-        }
         bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(()))
         scripts = Scripts(tuple(_owned_script(owned) for owned in bare.register_scripts()))
         return cls(manager.hook, bare.implementations, names, scripts)
@@ -213,6 +207,20 @@ class Hooks:
                     job.note(_line(hook, "applied", _difference(value, changed), implementation.extension))
                 value = changed
         return value
+
+
+def _implementations(manager: pluggy.PluginManager, hook: str) -> tuple[Implementation, ...]:
+    """The methods of one hook in the order they are called; wrappers are pluggy's own business."""
+    return tuple(
+        Implementation(
+            extension=found.plugin.extension,
+            plugin=found.plugin.name,
+            call=found.function,
+            arguments=(*found.argnames, *found.kwargnames),
+        )
+        for found in reversed(getattr(manager.hook, hook).get_hookimpls())
+        if not found.wrapper
+    )
 
 
 def _owned_script(owned: Owned) -> OwnedScript:

@@ -71,11 +71,6 @@ class _Entry:
             reason=self.reason,
         )
 
-    def switch_off(self) -> None:
-        """An operator does not want it."""
-        self.instance = None
-        self.state, self.reason = State.DISABLED, "switched off"
-
     def set_aside(self, error: EaselError) -> None:
         """It failed: say why and drop it."""
         self.state = State.UNAVAILABLE if isinstance(error, Unavailable) else State.FAILED
@@ -178,39 +173,33 @@ class Registry:
         for extension in reversed(leaving):
             self._shut_down(extension)
 
-    def enable(self, name: str) -> ExtensionStatus:
-        """Switch on, now and after a restart; the answer says what came of it. Errors: UnknownName, Forbidden."""
+    def enable(self, name: str, *, remember: bool = True) -> ExtensionStatus:
+        """Switch on; the answer says what came of it. Errors: UnknownName, Forbidden.
+
+        `remember`: also after a restart. A worker follows its gateway, which does the remembering.
+        """
         with self._lock:
             entry = self._entry(name)
             if name in self.disabled:
                 raise Forbidden(f"extension {name!r} is switched off by the settings")
-            self._remember(name, True)
+            if remember:
+                self._remember(name, True)
             self._switch_on(entry)
             self._swap()
             return entry.status
 
-    def disable(self, name: str) -> ExtensionStatus:
-        """Switch off, now and after a restart; running jobs keep it to their end. Errors: UnknownName."""
+    def disable(self, name: str, *, remember: bool = True) -> ExtensionStatus:
+        """Switch off; running jobs keep it to their end. Errors: UnknownName."""
         with self._lock:
             entry = self._entry(name)
-            self._remember(name, False)
-            entry.switch_off()
+            if remember:
+                self._remember(name, False)
+            if entry.found.manifest is not None:  # a folder that cannot be read keeps its reason
+                entry.instance = None
+                entry.state, entry.reason = State.DISABLED, "switched off"
             self._swap()
         self._shut_down_unused()
         return entry.status
-
-    def select(self, names: Collection[str]) -> None:
-        """Switch on exactly these and remember nothing: a worker follows its gateway. Unknown names are logged."""
-        with self._lock:
-            for name in sorted(set(names) - set(self._entries)):
-                log.warning("extension %s is to be switched on, but it is not here", name)
-            for name, entry in self._entries.items():
-                if name not in names:
-                    entry.switch_off()
-                elif name not in self.disabled:
-                    self._switch_on(entry)
-            self._swap()
-        self._shut_down_unused()
 
     def register_routes(self, app: Any) -> tuple[Owned, ...]:
         """The routers of all enabled extensions; one that fails is set aside."""

@@ -7,7 +7,7 @@ and attention (`schedule`). The rules are AUTOMATIC1111's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -65,10 +65,17 @@ class ExtraNetworkTag:
         return f"<{':'.join((self.name, *self.items))}>"
 
 
-def extract_networks(text: str) -> tuple[str, tuple[ExtraNetworkTag, ...]]:
-    """Cut all tags out of `text`; give what is left, and the tags in order."""
-    tags = tuple(ExtraNetworkTag(tag["name"], tuple(tag["items"].split(":"))) for tag in _NETWORK.finditer(text))
-    return _NETWORK.sub("", text), tags
+def extract_networks(text: str, names: Collection[str] | None = None) -> tuple[str, tuple[ExtraNetworkTag, ...]]:
+    """Cut all tags out of `text`, or those that begin with one of `names`; give what is left, and the tags in order."""
+    tags: list[ExtraNetworkTag] = []
+
+    def cut(found: re.Match[str]) -> str:
+        if names is not None and found["name"] not in names:
+            return found.group()
+        tags.append(ExtraNetworkTag(found["name"], tuple(found["items"].split(":"))))
+        return ""
+
+    return _NETWORK.sub(cut, text), tuple(tags)
 
 
 # AND -----------------------------------------------------------------------------------------------------------------
