@@ -1,0 +1,75 @@
+"""Styles: the files, merging, and finding them again."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from easel.prompt.styles import Style, apply_styles, extract_styles, merge, read_styles
+
+GOLDENS = Path(__file__).parents[1] / "goldens" / "parts"
+PLAIN = Style("plain", "oil painting, thick strokes", "blurry")
+WRAPPED = Style("wrapped", "photo of {prompt}, 35mm", "cartoon, {prompt}")
+
+
+def golden(name: str) -> list[dict[str, Any]]:
+    return json.loads((GOLDENS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", golden("styles_merge"), ids=str)
+def test_merging_is_a1111s(case):
+    assert merge(case["style"], case["prompt"]) == case["merged"]
+
+
+def test_styles_are_applied_in_the_order_asked_for():
+    prompt, negative_prompt, unknown = apply_styles("a fox", "dull", ["plain", "nope", "wrapped"], [WRAPPED, PLAIN])
+    assert prompt == "photo of a fox, oil painting, thick strokes, 35mm"
+    assert negative_prompt == "cartoon, dull, blurry"
+    assert unknown == ("nope",)
+
+
+def test_applied_styles_are_found_again():
+    draw = random.Random(4)
+    for _ in range(50):
+        names = draw.sample(["plain", "wrapped"], draw.randint(0, 2))
+        prompt, negative_prompt, _ = apply_styles("a fox", "dull", names, [PLAIN, WRAPPED])
+        divider = Style("--- X ---", None, None)
+        assert extract_styles(prompt, negative_prompt, [divider, PLAIN, WRAPPED]) == (tuple(names), "a fox", "dull")
+
+
+def test_a_style_is_found_only_with_both_halves():
+    assert extract_styles("a, oil painting, thick strokes", "dull", [PLAIN])[0] == ()
+
+
+def write(file: Path, text: str, encoding: str = "utf-8-sig") -> Path:
+    file.write_text(text, encoding=encoding, newline="")
+    return file
+
+
+def test_files_are_read_as_a1111_writes_them(tmp_path):
+    text = 'name,prompt,negative_prompt\r\n# note,x,y\r\nplain,"a, b",c\r\n日本,"two\nlines",\r\n\r\nplain, again,d\r\n'
+    file = write(tmp_path / "styles.csv", text)
+    assert read_styles([file]) == (Style("plain", "again", "d", file), Style("日本", "two\nlines", "", file))
+
+
+def test_the_old_column_is_read(tmp_path):
+    file = write(tmp_path / "styles.csv", "name,text\nold,oil\n", encoding="utf-8")
+    assert read_styles([file]) == (Style("old", "oil", "", file),)
+
+
+def test_several_files_are_headed_by_dividers(tmp_path):
+    one = write(tmp_path / "one.csv", "name,prompt,negative_prompt\na,1,\n")
+    two = write(tmp_path / "two.csv", "name,prompt,negative_prompt\nb,2,\n")
+    styles = read_styles([tmp_path / "*.csv", one])
+    assert [style.name for style in styles] == [" ONE ".center(40, "-"), "a", " TWO ".center(40, "-"), "b"]
+    assert styles[0] == Style(f"{'-' * 17} ONE {'-' * 18}", None, None)
+    assert styles[3].file == two
+    assert apply_styles("p", "", [styles[0].name], styles) == ("p", "", ())
+
+
+def test_files_that_cannot_be_read_are_no_styles(tmp_path, caplog):
+    (tmp_path / "broken.csv").write_bytes(b"name,prompt\n\xff\xfe,x\n")
+    assert read_styles([tmp_path / "none.csv"]) == ()
+    assert read_styles([tmp_path / "broken.csv"]) == ()
+    assert "broken.csv" in caplog.text
