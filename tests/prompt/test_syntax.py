@@ -118,6 +118,12 @@ def test_a_network_tag_is_a_value():
     assert len({tag, ExtraNetworkTag("lora", tag.items)}) == 1
 
 
+def test_only_some_networks_are_cut():
+    text, tags = extract_networks("a <lora:x> <foo:1> <hypernet:h>", ("lora", "hypernet"))
+    assert text == "a  <foo:1> "
+    assert [tag.name for tag in tags] == ["lora", "hypernet"]
+
+
 @pytest.mark.parametrize(
     ("text", "left"),
     [

@@ -107,7 +107,7 @@ DEEPEST = 200
 _MARK = re.compile(
     r"""  \\(?P<escaped>[()\[\]\\]?)                 # a bracket or backslash taken literally; a lone backslash vanishes
         | (?P<opening>[(\[])
-        | :\s*(?P<weight>[+-]?[.\d]+)\s*(?P<weighted>\))
+        | :\s*(?P<weight>[+-]?[.\d]+)\s*\)
         | (?P<closing>[)\]])
         | (?P<text>[^\\()\[\]:]+|:)
     """,
