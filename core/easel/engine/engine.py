@@ -56,6 +56,7 @@ class PictureNoise:
 
     seed: int
     subseed: int = 0
+    fill_seed: int | None = None  # of masked content "latent noise"; None: `seed` (A1111 takes the first batch's)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class DenoisePlan:
 
     With `init` (latents of the start pictures) the pass is img2img at `denoising_strength`; `fill` is A1111's masked
     content (0 and 1: as is, 2 latent noise, 3 zeros). `exact_steps` (hires pass): all `steps` run whatever the
-    strength. Sampler options (eta, churn, ENSD, noise source …) are read from `request`.
+    strength. `masked_pictures` are the start pictures as they are; the engine takes `pixel_mask` out of them. Sampler options (eta, churn, ENSD, noise source …) are read from `request`.
     """
 
     request: GenerationRequest
@@ -116,7 +117,7 @@ class Engine(Protocol):
         ...
 
     def encode_pictures(self, job: Job, model: ModelSpec, pictures: Sequence[NDArray[np.uint8]]) -> Latents:
-        """(H, W, 3) uint8 pictures → latents, one per picture."""
+        """(H, W, 3) uint8 pictures → latents, one per picture; an array given several times is encoded once."""
         ...
 
     def resize_latents(self, job: Job, latents: Latents, mode: str, width: int, height: int) -> Latents:

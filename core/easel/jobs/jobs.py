@@ -36,6 +36,14 @@ class Worker(Protocol):
         """Tell a running job to stop."""
         ...
 
+    def switch(self, name: str, on: bool) -> None:
+        """Switch an extension on or off there too."""
+        ...
+
+    def refresh(self) -> None:
+        """Look at the model folders again."""
+        ...
+
     def replace(self) -> None:
         """Kill the worker and start a fresh one; its jobs are reported lost."""
         ...
@@ -270,4 +278,3 @@ class Jobs:
             if late and self._worker is not None:
                 log.error("replacing the worker: job %s ran longer than %g s", late[0].job.id, self._deadline)
                 self._worker.replace()
-

@@ -31,4 +31,5 @@ class Prompt:
     hires_positive: tuple[str, ...] = ()
     hires_negative: tuple[str, ...] = ()
     adapters: tuple[Adapter, ...] = ()
+    hires_adapters: tuple[Adapter, ...] = ()  # of the hires pass: its texts ask for their own
     extra_infotext: tuple[tuple[str, str], ...] = ()  # e.g. ("Lora hashes", "name: 0123abcd")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cache
 from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 
@@ -18,7 +19,7 @@ BASE64_BYTES: Final[_BytesConfig] = {"ser_json_bytes": "base64", "val_json_bytes
 
 
 @cache
-def _adapter(kind: Any) -> Any:
+def _adapter(kind: Hashable) -> Any:
     from pydantic import TypeAdapter  # late: most users of values never cross a process
 
     return TypeAdapter(kind)
@@ -26,9 +27,9 @@ def _adapter(kind: Any) -> Any:
 
 def encode(value: object, kind: Any = None) -> bytes:
     """`value` as JSON; `kind` is the union it belongs to, its own type if not given."""
-    return cast("bytes", _adapter(kind or type(value)).dump_json(value))
+    return cast("bytes", _adapter(cast("Hashable", kind or type(value))).dump_json(value))
 
 
 def decode(kind: type[T], data: bytes) -> T:
     """The value that `encode` made; errors: pydantic.ValidationError for bytes that are no such value."""
-    return cast("T", _adapter(kind).validate_json(data))
+    return cast("T", _adapter(cast("Hashable", kind)).validate_json(data))

@@ -6,15 +6,27 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from easel.values.wire import decode, encode
-from easel.worker.build import build_road
-from easel.worker.host import JobHost, tell_progress
-from easel.worker.messages import COMMAND, EVENT, Close, Done, Failed, Open, Progressed, Ready, Refresh, Run, Select
-from easel.worker.messages import Signal as SignalCommand
-
 from easel.values.job import Job
+from easel.values.wire import decode, encode
+from easel.worker.host import Emit, JobHost
+from easel.worker.messages import (
+    COMMAND,
+    EVENT,
+    Close,
+    Done,
+    Failed,
+    Open,
+    Progressed,
+    Ready,
+    Refresh,
+    Run,
+    Signal,
+    Switch,
+)
+from easel.worker.workplace import Workplace, build_workplace
 
 
 def main() -> None:
@@ -31,30 +43,39 @@ def main() -> None:
         with sending:
             connection.send_bytes(data)
 
-    built = build_road(opening.settings)
-    host = JobHost(built.road, emit)
+    workplace = build_workplace(opening.settings)
+    host = JobHost(workplace.road, emit)
     emit(Ready(os.getpid()))
-    try:
-        while True:
-            command = decode(COMMAND, connection.recv_bytes())
-            match command:
-                case Run():
-                    job = Job(id=command.id, user=command.user, name=command.name, created=command.created, request=command.request)
-                    job.on_progress = tell_progress(emit, job.id)
-                    host.run(job)
-                case SignalCommand():
-                    running = host.get(command.id)
-                    if running is not None:
-                        getattr(running, command.what)()
-                case Select():
-                    built.extensions.select(command.enabled)
-                case Refresh():
-                    built.store.refresh()
-                case Close():
-                    break
-    except EOFError:
-        pass  # the gateway is gone, and with it everybody who could want a picture
+    with suppress(EOFError):  # the gateway is gone, and with it everybody who could want a picture
+        while _obey(decode(COMMAND, connection.recv_bytes()), host, workplace, emit):
+            pass
     os._exit(0)  # job threads may sit in a forward pass: nobody waits for them
+
+
+def _obey(command: object, host: JobHost, workplace: Workplace, emit: Emit) -> bool:
+    """Do as told; False after Close."""
+    match command:
+        case Run():
+            job = Job(
+                id=command.id,
+                user=command.user,
+                name=command.name,
+                created=command.created,
+                request=command.request,
+                on_progress=lambda progress: emit(Progressed(command.id, progress)),
+            )
+            host.run(job)
+        case Signal():
+            running = host.get(command.id)
+            if running is not None:
+                getattr(running, command.what)()
+        case Switch():
+            workplace.switch(command.name, command.on)
+        case Refresh():
+            workplace.store.refresh()
+        case Close():
+            return False
+    return True
 
 
 if __name__ == "__main__":

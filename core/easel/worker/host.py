@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from easel.errors import EaselError
 from easel.pipeline.road import Road
-from easel.values.job import Job, Progress
+from easel.values.job import Job
 from easel.values.result import Result
 from easel.worker.messages import Done, Failed, Progressed
 
@@ -51,8 +51,3 @@ class JobHost:
             self._emit(Failed(job.id, type(outcome).__name__, outcome.message, sum(job.seconds.values())))
         else:
             self._emit(Done(job.id, outcome))
-
-
-def tell_progress(emit: Emit, job_id: str) -> Callable[[Progress], None]:
-    """What a job's `on_progress` is set to where its gateway is elsewhere."""
-    return lambda progress: emit(Progressed(job_id, progress))

@@ -14,7 +14,7 @@ from easel.values.result import Result
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The first command: the settings of the service, and the extensions that are switched on (None: as stored)."""
+    """The first command: the settings of the service."""
 
     settings: Settings
     kind: Literal["open"] = "open"
@@ -42,11 +42,12 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
-class Select:
-    """The set of switched-on extensions changed: jobs begun from now on run with it."""
+class Switch:
+    """An extension was switched on or off: jobs begun from now on run with the new set."""
 
-    enabled: tuple[str, ...]
-    kind: Literal["select"] = "select"
+    name: str
+    on: bool
+    kind: Literal["switch"] = "switch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +117,5 @@ def _one_of(*kinds: Any) -> Any:
     return Annotated[union, Field(discriminator="kind")]
 
 
-COMMAND = _one_of(Open, Run, Signal, Select, Refresh, Close)
+COMMAND = _one_of(Open, Run, Signal, Switch, Refresh, Close)
 EVENT = _one_of(Ready, Progressed, Done, Failed)

@@ -18,6 +18,7 @@ from easel.values.wire import decode, encode
 from easel.worker import messages
 from easel.worker.host import JobHost
 from easel.worker.messages import COMMAND, EVENT, Done, Failed, Progressed, Ready
+from easel.worker.workplace import Workplace
 
 log = logging.getLogger("easel.worker")
 RESTART_PAUSE = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before the n-th start in a row without a Ready
@@ -35,27 +36,39 @@ def deliver(jobs: Jobs, event: Done | Failed | Progressed) -> None:
 
 
 class InProcessWorker:
-    """The engine in threads of this process: for tests and the one-shot command line."""
+    """The engine in threads of this process: for tests and the one-shot command line. Built at the first job."""
 
-    def __init__(self, jobs: Jobs, road: Callable[[], tuple[JobHost, Callable[[], None]]]) -> None:
-        """`road` builds the host and returns it with the function that closes it; called at the first job."""
-        self._jobs, self._build = jobs, road
-        self._host: tuple[JobHost, Callable[[], None]] | None = None
+    def __init__(self, jobs: Jobs, build: Callable[[], Workplace]) -> None:
+        self._jobs, self._build = jobs, build
         self._lock = threading.Lock()
+        self._workplace: Workplace | None = None
+        self._host: JobHost | None = None
 
     def run(self, job: Job) -> None:
         """Begin a job."""
         try:
             with self._lock:
                 if self._host is None:
-                    self._host = self._build()
+                    self._workplace = self._build()
+                    self._host = JobHost(self._workplace.road, lambda event: deliver(self._jobs, event))
         except EaselError as error:
             self._jobs.failed(job.id, error)
             return
-        self._host[0].run(job)
+        job.on_progress = lambda progress: self._jobs.progressed(job.id, progress)
+        self._host.run(job)
 
     def signal(self, job: Job, what: Signal) -> None:
         """The job object is shared: `Jobs` has set its flag already."""
+
+    def switch(self, name: str, on: bool) -> None:
+        """Switch an extension on or off in the worker too."""
+        if self._workplace is not None:
+            self._workplace.switch(name, on)
+
+    def refresh(self) -> None:
+        """Look at the model folders again."""
+        if self._workplace is not None:
+            self._workplace.store.refresh()
 
     def replace(self) -> None:
         """Threads cannot be killed; a late job is cancelled at its next step."""
@@ -64,8 +77,8 @@ class InProcessWorker:
 
     def close(self) -> None:
         """Stop the engine."""
-        if self._host is not None:
-            self._host[1]()
+        if self._workplace is not None:
+            self._workplace.close()
 
 
 class ChildWorker:
@@ -77,7 +90,9 @@ class ChildWorker:
         self._closed = threading.Event()
         self._connection: Connection | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._enabled: tuple[str, ...] | None = None
+
+    def start(self) -> None:
+        """Start the first child; `jobs.ready` is called as soon as it takes jobs."""
         self._start()
         threading.Thread(target=self._read, name="easel-worker-reader", daemon=True).start()
 
@@ -94,10 +109,9 @@ class ChildWorker:
         """Tell a running job to stop."""
         self._send(messages.Signal(job.id, what))
 
-    def select(self, enabled: tuple[str, ...]) -> None:
-        """Switch the worker to another set of extensions; running jobs keep theirs."""
-        self._enabled = enabled
-        self._send(messages.Select(enabled))
+    def switch(self, name: str, on: bool) -> None:
+        """Switch an extension on or off in the worker too; a fresh child reads the choice from the state folder."""
+        self._send(messages.Switch(name, on))
 
     def refresh(self) -> None:
         """Let the worker look at the model folders again."""
@@ -129,8 +143,6 @@ class ChildWorker:
         with self._lock:
             self._process, self._connection = process, connection
         self._send(messages.Open(self._settings))
-        if self._enabled is not None:
-            self._send(messages.Select(self._enabled))
 
     def _send(self, command: object) -> None:
         data = encode(command, COMMAND)

@@ -1,0 +1,71 @@
+"""Easel: the only module that knows all the parts. `Easel(settings)` puts a gateway together; nothing is global."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from easel import __version__
+from easel.extensions.registry import ExtensionStatus, Registry
+from easel.jobs.jobs import Jobs, Worker
+from easel.models.store import ModelStore
+from easel.options import OptionsStore
+from easel.settings import Settings
+from easel.worker.supervisor import ChildWorker, InProcessWorker
+from easel.worker.workplace import Workplace, build_workplace, extension_registry, model_store
+
+log = logging.getLogger("easel")
+
+
+class Easel:
+    """One service: settings, models on disk, options, extensions, jobs and the worker that runs them.
+
+    `build` makes the workplace of an in-process worker; the default has the real engine, tests give one with
+    `easel.engine.fake_engine.FakeEngine`.
+    """
+
+    def __init__(self, settings: Settings, *, build: Callable[[Settings], Workplace] = build_workplace) -> None:
+        self.settings, self.version = settings, __version__
+        self.store: ModelStore = model_store(settings)
+        self.options = OptionsStore(settings.state_dir, settings.data_dir)
+        self.extensions: Registry = extension_registry(settings)
+        self.jobs = Jobs(
+            max_in_flight=settings.max_jobs_in_flight,
+            deadline=settings.job_deadline,
+            admit=lambda job: self.extensions.hooks.admit_job(job),
+            job_changed=lambda job: self.extensions.hooks.job_changed(job),
+        )
+        self._build = build
+        self._worker: Worker | None = None
+
+    def start(self) -> None:
+        """Make the data folder's tree, load the extensions, start the worker. Errors: SettingsError."""
+        self.store.make_tree()
+        self.extensions.load()
+        self.extensions.start(self)
+        if self.settings.in_process:
+            self._worker = InProcessWorker(self.jobs, lambda: self._build(self.settings))
+            self.jobs.attach(self._worker)
+            self.jobs.ready()
+        else:
+            self._worker = ChildWorker(self.jobs, self.settings)
+            self.jobs.attach(self._worker)
+            self._worker.start()
+
+    def stop(self) -> None:
+        """Cancel what runs, stop the worker and the extensions."""
+        self.jobs.close()
+        self.extensions.stop()
+
+    def switch_extension(self, name: str, on: bool) -> ExtensionStatus:
+        """Switch an extension on or off here and in the worker; running jobs keep the set they began with."""
+        status = self.extensions.enable(name) if on else self.extensions.disable(name)
+        if self._worker is not None:
+            self._worker.switch(name, on)
+        return status
+
+    def refresh_models(self) -> None:
+        """Look at the model folders again, here and in the worker."""
+        self.store.refresh()
+        if self._worker is not None:
+            self._worker.refresh()

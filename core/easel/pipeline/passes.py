@@ -1,0 +1,194 @@
+"""The passes of one batch: first, img2img, hires. Each prepares texts and steering, and lets the engine denoise."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image as Pillow
+
+from easel.engine.engine import DenoisePlan, Engine, Latents, ModelSpec, PictureNoise
+from easel.extensions.hooks import Hooks
+from easel.imaging.grid import grid_image
+from easel.pipeline.frame import Frame
+from easel.values.conditioning import Conditioning, LatentMask
+from easel.values.image import Image
+from easel.values.job import Job, Progress
+from easel.values.prompt import Prompt
+from easel.values.sampling import SAMPLERS
+from easel.values.step import Step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from easel.imaging.start import Start, StartPicture
+
+
+STRETCH_LATENT = 3  # resize_mode: the start picture keeps its size, its latent is stretched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One batch on its way: everything its passes share."""
+
+    engine: Engine
+    hooks: Hooks
+    job: Job
+    model: ModelSpec
+    frame: Frame
+    prompt: Prompt
+    noise: tuple[PictureNoise, ...]
+    parts_done: int  # passes of this job before this batch
+    parts: int  # passes of the whole job
+    step: int  # pixels per latent
+
+
+def first_pass(batch: Batch, start: Start | None) -> Latents:
+    """Texts to latents; with `start` the pass begins at the noised start pictures (img2img, inpainting)."""
+    request = batch.job.request
+    plan = _plan(batch, batch.frame, "first", batch.prompt.positive, batch.prompt.negative)
+    if start is not None:
+        plan = _from_start(batch, plan, start)
+    if request.refiner is not None:
+        refiner = replace(batch.model, checkpoint=request.refiner.checkpoint)
+        plan = replace(
+            plan,
+            refiner=refiner,
+            refiner_texts=_texts(batch, refiner, batch.frame, plan, batch.prompt.positive, batch.prompt.negative),
+            refiner_switch_at=request.refiner.switch_at,
+        )
+    return batch.engine.denoise(batch.job, batch.model, plan)
+
+
+def _from_start(batch: Batch, plan: DenoisePlan, start: Start) -> DenoisePlan:
+    request, frame = batch.job.request, batch.frame
+    assert request.init is not None
+    stretch = request.init.resize_mode == STRETCH_LATENT
+    padded = {one: _padded(one, Frame.of(*one.pixels.size, batch.step) if stretch else frame) for one in start.pictures}
+    init = batch.engine.encode_pictures(batch.job, batch.model, [padded[one] for one in start.pictures])
+    if stretch:
+        init = batch.engine.resize_latents(batch.job, init, "bilinear", frame.grid_width, frame.grid_height)
+    strength = request.denoising_strength
+    plan = replace(
+        plan,
+        init=init,
+        denoising_strength=0.75 if strength is None else strength,
+    )
+    if start.mask is None or request.init.inpaint is None:
+        return plan
+    mask = replace(start.mask, work=Pillow.fromarray(frame.pad(np.asarray(start.mask.work))))
+    latent = mask.latent(frame.grid_width // batch.step, frame.grid_height // batch.step)
+    return replace(
+        plan,
+        conditioning=replace(plan.conditioning, mask=LatentMask(mask=latent)),
+        fill=request.init.inpaint.fill,
+        masked_pictures=tuple(padded[one] for one in start.pictures),
+        pixel_mask=mask.pixels(),
+    )
+
+
+def _padded(one: StartPicture, frame: Frame) -> NDArray[np.uint8]:
+    return frame.pad(frame.crop(one.array()))
+
+
+def hires_pass(batch: Batch, frame: Frame, model: ModelSpec, latents: Latents) -> Latents:
+    """Latents of the target size, denoised again with exactly the hires steps."""
+    request = batch.job.request
+    assert request.hires is not None
+    prompt = batch.prompt
+    plan = _plan(
+        replace(batch, model=model, parts_done=batch.parts_done + 1),
+        frame,
+        "hires",
+        prompt.hires_positive or prompt.positive,
+        prompt.hires_negative or prompt.negative,
+    )
+    plan = replace(plan, init=latents, denoising_strength=request.hires.denoising_strength, exact_steps=True)
+    return batch.engine.denoise(batch.job, model, plan)
+
+
+def _plan(
+    batch: Batch, frame: Frame, stage: Literal["first", "hires"], positive: tuple[str, ...], negative: tuple[str, ...]
+) -> DenoisePlan:
+    request, hires = batch.job.request, batch.job.request.hires
+    sampler, scheduler, steps = request.sampler, request.scheduler, request.steps
+    if stage == "hires" and hires is not None:
+        sampler, scheduler = hires.sampler or sampler, hires.scheduler or scheduler
+        steps = hires.steps or steps
+    steering = Conditioning(
+        stage=stage,
+        width=frame.grid_width,
+        height=frame.grid_height,
+        images=len(batch.noise),
+    )
+    plan = DenoisePlan(
+        request=request,
+        width=frame.grid_width,
+        height=frame.grid_height,
+        pictures=batch.noise,
+        texts=None,
+        conditioning=batch.hooks.add_conditioning(steering, batch.job),
+        sampler=sampler,
+        scheduler=scheduler,
+        steps=steps,
+        on_step=_listener(batch),
+    )
+    return replace(plan, texts=_texts(batch, batch.model, frame, plan, positive, negative))
+
+
+def _texts(
+    batch: Batch,
+    model: ModelSpec,
+    frame: Frame,
+    plan: DenoisePlan,
+    positive: tuple[str, ...],
+    negative: tuple[str, ...],
+) -> object:
+    request = batch.job.request
+    return batch.engine.encode_prompts(
+        batch.job,
+        model,
+        positive,
+        negative,
+        steps=SAMPLERS[plan.sampler].denoiser_calls(plan.steps),
+        width=frame.grid_width,
+        height=frame.grid_height,
+        hires=plan.conditioning.stage == "hires",
+        first_pass_steps=SAMPLERS[request.sampler].denoiser_calls(request.steps),
+    )
+
+
+def _listener(batch: Batch) -> Callable[[Step], None]:
+    """What hears of every step: the job's progress, previews when due, and the `denoise_step` hooks."""
+    job, options = batch.job, batch.job.request.options
+    every = options.show_progress_every_n_steps if options.live_previews_enable else 0
+
+    def on_step(step: Step) -> None:
+        due = every > 0 and (step.index + 1) % every == 0
+        part = batch.parts_done
+        job.tell(
+            Progress(
+                stage=step.stage,
+                step=step.index,
+                steps=step.total,
+                part=part,
+                parts=batch.parts,
+                preview=_preview(batch, step) if due else None,
+            )
+        )
+        batch.hooks.denoise_step(step, job)
+
+    return on_step
+
+
+def _preview(batch: Batch, step: Step) -> bytes:
+    """A small JPEG of the batch; previews are reviewed like every picture that leaves."""
+    drafts = tuple(Image(pixels=Pillow.fromarray(pixels), kind="intermediate") for pixels in step.preview("cheap"))
+    reviewed = [image.pixels for image in batch.hooks.review_images(drafts, batch.job)]
+    picture = reviewed[0] if len(reviewed) == 1 else grid_image(reviewed, rows=-1, batch_size=len(reviewed))
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=80)
+    return data.getvalue()

@@ -1,0 +1,168 @@
+"""The core's own `generate`: batch after batch, from texts or start pictures to finished pictures with their infotext."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image as Pillow
+
+from easel.engine.engine import Engine, Latents, ModelFacts, ModelSpec, PictureNoise
+from easel.errors import EaselError
+from easel.extensions.hooks import Hooks
+from easel.generation_data import info, infotext
+from easel.hookspecs import hookimpl
+from easel.imaging.hires import HiresSize, hires_size
+from easel.imaging.resize import STRETCH, resize
+from easel.imaging.start import Start, prepare_start
+from easel.imaging.upscale import LATENT_MODES, all_upscalers, find_upscaler
+from easel.pipeline.frame import Frame
+from easel.pipeline.passes import Batch, first_pass, hires_pass
+from easel.pipeline.road import Run, ignored, refuse_ignored
+from easel.values.image import Image
+from easel.values.job import Job, Progress
+from easel.values.prompt import Prompt
+from easel.values.request import GenerationRequest
+from easel.values.result import Draft
+
+
+class Pictures:
+    """The plugin that answers `generate` when no script did."""
+
+    @hookimpl(trylast=True)
+    def generate(self, job: Job) -> Draft:
+        """Make the pictures of `job.request`."""
+        if not isinstance(job.runner, Run):
+            raise EaselError("this job is not on a road")
+        return draft(job.runner.engine, job.runner.hooks, job)
+
+
+def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
+    """All batches of a request."""
+    request = job.request
+    if request.restore_faces:
+        ignored(job, "restore_faces", "no face restorer is installed")
+    model = ModelSpec(checkpoint=request.checkpoint, vae=request.vae, tiling=request.tiling)
+    job.tell(Progress(stage="load", parts=_parts(request)))
+    facts = engine.facts(job, model)
+    frame = Frame.of(request.width, request.height, facts.pixels_per_latent)
+    start = _start(hooks, request, frame) if request.init is not None else None
+    images: list[Image] = []
+    for number in range(request.n_iter):
+        if number and job.interrupted:
+            break
+        job.next_batch()
+        images += _batch(engine, hooks, job, model, facts, frame, start, number)
+    return Draft(images=tuple(images), info=info(request, facts, images))
+
+
+def _parts(request: GenerationRequest) -> int:
+    return request.n_iter * (2 if request.hires else 1)
+
+
+def _start(hooks: Hooks, request: GenerationRequest, frame: Frame) -> Start:
+    assert request.init is not None
+    upscalers = all_upscalers(owned.value for owned in hooks.register_upscalers())
+    size = request.batch_size
+    return prepare_start(request.init, frame.width, frame.height, request.options, upscalers, batch_size=size)
+
+
+def _noise(request: GenerationRequest, number: int, count: int) -> tuple[PictureNoise, ...]:
+    """A1111's rule: every picture of a job counts up the seed, or the subseed when subseeds are in use."""
+    first = number * count
+    varied = request.subseed_strength != 0
+    return tuple(
+        PictureNoise(seed=request.seed + (0 if varied else first + k), subseed=request.subseed + first + k)
+        for k in range(count)
+    )
+
+
+def _batch(
+    engine: Engine,
+    hooks: Hooks,
+    job: Job,
+    model: ModelSpec,
+    facts: ModelFacts,
+    frame: Frame,
+    start: Start | None,
+    number: int,
+) -> list[Image]:
+    request = job.request
+    count = len(start.pictures) if start else request.batch_size
+    prompt = hooks.rewrite_prompt(_prompt(request, count), job)
+    refuse_ignored(job)
+    batch = Batch(
+        engine=engine,
+        hooks=hooks,
+        job=job,
+        model=replace(model, adapters=prompt.adapters),
+        frame=frame,
+        prompt=prompt,
+        noise=_noise(request, number, count),
+        parts_done=number * (2 if request.hires else 1),
+        parts=_parts(request),
+        step=facts.pixels_per_latent,
+    )
+    latents = first_pass(batch, start)
+    model = batch.model
+    if request.hires is not None and not job.stopping:
+        target = hires_size(frame.width, frame.height, request.hires, facts.pixels_per_latent)
+        frame, model, latents = _hires(batch, target, latents)
+    job.tell(replace(job.progress, stage="decode"))
+    pictures = [Pillow.fromarray(frame.crop(one)) for one in engine.decode(job, model, latents)]
+    return _finished(hooks, batch, facts, start, pictures, number)
+
+
+def _prompt(request: GenerationRequest, count: int) -> Prompt:
+    hires = request.hires
+    return Prompt(
+        positive=(request.prompt,) * count,
+        negative=(request.negative_prompt,) * count,
+        hires_positive=(hires.prompt or request.prompt,) * count if hires else (),
+        hires_negative=(hires.negative_prompt or request.negative_prompt,) * count if hires else (),
+    )
+
+
+def _hires(batch: Batch, target: HiresSize, latents: Latents) -> tuple[Frame, ModelSpec, Latents]:
+    """Upscale the first pass's latents, or its decoded pictures, and denoise again; also the frame and model of that."""
+    engine, job, hires = batch.engine, batch.job, batch.job.request.hires
+    assert hires is not None
+    large = Frame.of(target.width, target.height, batch.step)
+    model = replace(batch.model, checkpoint=hires.checkpoint) if hires.checkpoint else batch.model
+    cut = (target.columns // 2, target.rows // 2, (target.columns + 1) // 2, (target.rows + 1) // 2)
+    frame = Frame.of(large.width - target.columns * batch.step, large.height - target.rows * batch.step, batch.step)
+    if hires.upscaler in LATENT_MODES:
+        mode = LATENT_MODES[hires.upscaler]
+        latents = engine.resize_latents(job, latents, mode, large.grid_width, large.grid_height)
+        latents = engine.crop_latents(job, latents, *cut)
+    else:
+        found = [owned.value for owned in batch.hooks.register_upscalers()]
+        upscaler = find_upscaler(hires.upscaler, all_upscalers(found), "hr_upscaler")
+        small = [Pillow.fromarray(batch.frame.crop(one)) for one in engine.decode(job, batch.model, latents)]
+        enlarged = [np.asarray(resize(one, large.width, large.height, STRETCH, upscaler)) for one in small]
+        latents = engine.encode_pictures(job, model, [large.pad(one) for one in enlarged])
+        latents = engine.crop_latents(job, latents, *cut)
+    return frame, model, hires_pass(batch, frame, model, latents)
+
+
+def _finished(
+    hooks: Hooks, batch: Batch, facts: ModelFacts, start: Start | None, pictures: Sequence[Pillow.Image], number: int
+) -> list[Image]:
+    """Put img2img results back into their pictures, give each its infotext, and let the hooks process them."""
+    job, request = batch.job, batch.job.request
+    images, extra = [], []
+    for k, (picture, noise) in enumerate(zip(pictures, batch.noise, strict=True)):
+        image = Image(
+            pixels=start.pictures[k].put_back(picture) if start else picture,
+            index=number * len(pictures) + k,
+            seed=noise.seed,
+            subseed=noise.subseed,
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+        )
+        image = replace(image, infotext=infotext(request, facts, image, batch.prompt.extra_infotext))
+        images.append(image)
+        for suffix, pixels in start.mask_pictures(picture, request.options) if start else ():
+            extra.append(replace(image, pixels=pixels, kind="mask", suffix=suffix))
+    return [*hooks.process_images(tuple(images), job), *extra]

@@ -1,0 +1,79 @@
+"""Everything a worker works with, put together: model store, engine, extensions, road."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from easel.engine.engine import Engine
+from easel.extensions.finder import installed_roots, standard_roots
+from easel.extensions.registry import Registry
+from easel.models.store import Kind, ModelStore
+from easel.outputs import PictureSaver
+from easel.pipeline.pictures import Pictures
+from easel.pipeline.road import Road
+from easel.settings import Settings
+
+CHECKOUT = Path(__file__).resolve().parents[3]  # also where a wheel carries extensions/ and filebrowser/
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What extensions get as `app` in a worker: `settings` and `store`."""
+
+    settings: Settings
+    store: ModelStore
+    engine: Engine
+    extensions: Registry
+    road: Road
+
+    def switch(self, name: str, on: bool) -> None:
+        """Switch an extension on or off; what came of it stands in the log."""
+        self.extensions.enable(name) if on else self.extensions.disable(name)
+
+    def close(self) -> None:
+        """Stop the engine and the extensions."""
+        self.engine.close()
+        self.extensions.stop()
+
+
+def model_store(settings: Settings) -> ModelStore:
+    """The model store that the settings describe."""
+    folders: dict[Kind, tuple[Path | None, ...]] = {
+        "checkpoint": (settings.ckpt_dir,),
+        "vae": (settings.vae_dir,),
+        "lora": (settings.lora_dir, settings.lyco_dir_backcompat),
+        "embedding": (settings.embeddings_dir,),
+    }
+    return ModelStore(
+        settings.data_dir,
+        models_dir=settings.models_path,
+        extra={kind: tuple(path for path in paths if path) for kind, paths in folders.items()},
+        hashing=not settings.no_hashing,
+        hash_file=settings.state_dir / "hashes.json",
+    )
+
+
+def extension_registry(settings: Settings) -> Registry:
+    """The extensions that the settings allow, not loaded yet."""
+    named = (Path(settings.root_extensions),) if isinstance(settings.root_extensions, str) else ()
+    roots = standard_roots(CHECKOUT, settings.data_dir, settings.extensions_path, named)
+    return Registry((*roots, *installed_roots()), settings.state_dir, environment=os.environ)
+
+
+def build_workplace(settings: Settings) -> Workplace:
+    """The workplace of a real worker: the tick engine on the settings' device."""
+    from easel.engine.ticks import TickEngine
+
+    store = model_store(settings)
+    return assemble(settings, store, TickEngine.of(store, settings))
+
+
+def assemble(settings: Settings, store: ModelStore, engine: Engine) -> Workplace:
+    """Extensions and road around an engine."""
+    extensions = extension_registry(settings)
+    extensions.load([Pictures(), PictureSaver(settings.data_dir, settings.state_dir)])
+    workplace = Workplace(settings, store, engine, extensions, Road(engine, extensions.hold))
+    extensions.start(workplace)
+    return workplace
