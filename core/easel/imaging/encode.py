@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # By A1111's option `samples_format`.
 FORMATS = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
+MAX_SIDE = {"png": 2**31 - 1, "jpeg": 65_500, "webp": 16_383}  # pixels
 _EXIF_LIMIT = 65_000  # a JPEG segment holds no more; room is left for the directory
 
 

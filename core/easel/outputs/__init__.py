@@ -1,0 +1,5 @@
+"""What becomes of finished pictures: the core's own `save_image`."""
+
+from easel.outputs.saver import OutputSaver
+
+__all__ = ["OutputSaver"]

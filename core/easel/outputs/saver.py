@@ -1,0 +1,71 @@
+"""Encode finished pictures and, where the request says so, save them below the data folder."""
+
+from __future__ import annotations
+
+from easel.files import ScopedFiles
+from easel.hookspecs import hookimpl
+from easel.imaging.encode import MAX_SIDE, encode, format_of
+from easel.outputs.naming import picture_path
+from easel.values.image import Image, SavedImage
+from easel.values.job import Job
+
+
+class OutputSaver:
+    """The last `save_image`: `files` is the data folder, without what users may not name.
+
+    Errors: Forbidden (a `save_dir` outside), UnknownName (format), EaselError (disk full, read-only). A file is there
+    whole or not at all.
+    """
+
+    def __init__(self, files: ScopedFiles) -> None:
+        self._files = files
+
+    @hookimpl(trylast=True)
+    def save_image(self, image: Image, job: Job) -> SavedImage:
+        """Encode in the format of option `samples_format` or `grid_format`; save when the request asks for it."""
+        options = job.request.options
+        field = "grid_format" if image.kind == "grid" else "samples_format"
+        extension: str = getattr(options, field).lower()
+        format = format_of(extension, field)
+        if max(image.pixels.size) > MAX_SIDE[format]:
+            job.warn(f"{format} cannot hold {image.pixels.width}x{image.pixels.height} pixels: written as png")
+            format = extension = "png"
+        data = encode(
+            image.pixels,
+            format,
+            infotext=image.infotext if options.enable_pnginfo else "",
+            quality=options.jpeg_quality,
+            lossless=options.webp_lossless,
+        )
+        path = self._save(image, job, extension, data) if _wanted(image, job) else None
+        return SavedImage(
+            data=data,
+            format=format,
+            kind=image.kind,
+            seed=image.seed,
+            subseed=image.subseed,
+            prompt=image.prompt,
+            negative_prompt=image.negative_prompt,
+            infotext=image.infotext,
+            path=path,
+            flags=image.flags,
+        )
+
+    def _save(self, image: Image, job: Job, extension: str, data: bytes) -> str:
+        asked = job.request.output.save_dir
+        folder = self._files.relative(asked) if asked else "outputs"
+        stem = picture_path(image, job)
+        path = self._files.relative(f"{folder}/{stem}.{extension}".removeprefix("/"))
+        self._files.write(path, data)
+        if job.request.options.save_txt and image.kind == "result":
+            self._files.write(f"{path.removesuffix(extension)}txt", f"{image.infotext}\n".encode())
+        return path
+
+
+def _wanted(image: Image, job: Job) -> bool:
+    output, options = job.request.output, job.request.options
+    if output.save_dir:
+        return True
+    if image.kind == "grid":
+        return output.save and options.grid_save
+    return output.save and options.samples_save
