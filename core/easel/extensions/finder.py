@@ -17,6 +17,7 @@ from pathlib import Path
 from easel.extensions.manifest import FILE, BadManifest, Manifest, read_manifest
 
 GROUP = "easel.extensions"  # the entry point group of installed packages; the value is a package with extension.toml
+CHECKOUT = Path(__file__).resolve().parents[3]
 log = logging.getLogger(__name__)
 
 
@@ -31,10 +32,15 @@ class Found:
     shadowed_by: Path | None = None
 
 
-def standard_roots(checkout: Path, data_dir: Path, search_path: str = "", extra: Iterable[Path] = ()) -> list[Path]:
-    """The roots in their order: the checkout's, the data folder's, `EASEL_EXTENSIONS_PATH`, `--root-extensions`."""
-    listed = [Path(entry) for entry in search_path.split(os.pathsep) if entry]
-    return [checkout / "extensions", checkout / "filebrowser", data_dir / "extensions", *listed, *extra]
+def standard_roots(data_dir: Path, *, path: str = "", root: str | None = None) -> list[Path]:
+    """Where to look, in order: the checkout, the data folder, `EASEL_EXTENSIONS_PATH`, `--root-extensions DIR`."""
+    listed = [*path.split(os.pathsep), root or ""]
+    return [
+        CHECKOUT / "extensions",
+        CHECKOUT / "filebrowser",
+        data_dir / "extensions",
+        *(Path(entry) for entry in listed if entry),
+    ]
 
 
 def installed_roots() -> list[Path]:

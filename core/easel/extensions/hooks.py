@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,13 +67,14 @@ class Hooks:
     implementations: Mapping[str, tuple[Implementation, ...]]
     extensions: tuple[str, ...]
     scripts: Scripts
+    upscalers: tuple[Owned, ...]
 
     @classmethod
     def build(cls, core_plugins: Sequence[object] = (), extensions: Sequence[Extension] = ()) -> Hooks:
         """A set of the core's plugins and these extensions.
 
         Errors: `pluggy.PluginValidationError` for a hook with wrong arguments (the loader has words for that),
-        `ExtensionError` when `register_scripts` fails or two scripts have the same title.
+        `ExtensionError` when a script or an upscaler cannot be registered or has a name that is taken.
         """
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
@@ -86,9 +87,9 @@ class Hooks:
                 manager.register(part, name=f"{extension or 'core'}:{name}:{'last' if last else ''}")
         implementations = {hook: _implementations(manager, hook) for hook in hookspecs.STYLES}
         names = tuple(extension.name for extension in ordered)
-        bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(()))
+        bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(), ())
         scripts = Scripts(tuple(_owned_script(owned) for owned in bare.register_scripts()))
-        return cls(manager.hook, bare.implementations, names, scripts)
+        return replace(bare, scripts=scripts, upscalers=_distinct(bare.register_upscalers()))
 
     # Life of an extension. The registry calls these for a set of one, to know whom to set aside.
 
@@ -105,7 +106,7 @@ class Hooks:
         return self._collect("register_scripts")
 
     def register_upscalers(self) -> tuple[Owned, ...]:
-        """Collect upscalers."""
+        """Collect upscalers; `hooks.upscalers` has them ready for use."""
         return self._collect("register_upscalers")
 
     def register_routes(self, app: Any) -> tuple[Owned, ...]:
@@ -227,6 +228,17 @@ def _owned_script(owned: Owned) -> OwnedScript:
     if not isinstance(owned.value, Script):
         raise ExtensionError(owned.extension, "register_scripts", f"returned {owned.value!r}; allowed: Script")
     return OwnedScript(owned.extension, owned.value)
+
+
+def _distinct(upscalers: tuple[Owned, ...]) -> tuple[Owned, ...]:
+    owners: dict[str, str] = {}
+    for owned in upscalers:
+        name = owned.value.name
+        if name in owners:
+            reason = f"the upscaler {name!r} belongs to {owners[name] or 'the core'!r} already"
+            raise ExtensionError(owned.extension, "register_upscalers", reason)
+        owners[name] = owned.extension
+    return upscalers
 
 
 def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> Any:
