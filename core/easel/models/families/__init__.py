@@ -1,0 +1,24 @@
+"""The families of models Easel can run. A new one is one module and its line here."""
+
+from __future__ import annotations
+
+from easel.errors import ModelError
+from easel.models.families.family import Blueprint, Family
+from easel.models.families.sd1 import SD1
+from easel.models.families.sd2 import SD2
+from easel.models.families.sdxl import SDXL, SDXL_REFINER
+from easel.models.families.starter import STARTER
+from easel.models.layout import Layout
+
+FAMILIES: tuple[Family, ...] = (STARTER, SDXL_REFINER, SDXL, SD2, SD1)  # the first that reads a file has it
+
+__all__ = ["FAMILIES", "Blueprint", "Family", "read_checkpoint"]
+
+
+def read_checkpoint(layout: Layout) -> tuple[Family, Blueprint]:
+    """The family of a file and the plan to build it; ModelError when it is none of ours, or not whole."""
+    for family in FAMILIES:
+        if blueprint := family.read(layout):
+            return family, blueprint
+    known = ", ".join(family.name for family in FAMILIES)
+    raise ModelError(f"{layout.label}: not a checkpoint of a family Easel knows ({known})")

@@ -1,0 +1,53 @@
+"""Where models compute and in which precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+CPU_INFO = Path("/proc/cpuinfo")
+BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A device and the number types of denoiser and text encoders, and of the autoencoder."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    vae_dtype: torch.dtype = torch.float32
+
+
+def choose_placement(device: str = "auto", *, no_half: bool = False, no_half_vae: bool = False) -> Placement:
+    """The best placement this machine has.
+
+    `device` is "auto" or a torch device name. On the processor bfloat16 where it has it in hardware, else float32; on
+    GPUs float16; float32 with `no_half`. `no_half_vae` keeps only the autoencoder in float32.
+    """
+    chosen = torch.device(_best_device() if device == "auto" else device)
+    if no_half:
+        half = torch.float32
+    elif chosen.type == "cpu":
+        half = torch.bfloat16 if cpu_has_bf16() else torch.float32
+    else:
+        half = torch.float16
+    return Placement(chosen, half, torch.float32 if no_half_vae else half)
+
+
+def cpu_has_bf16(info: Path = CPU_INFO) -> bool:
+    """The processor multiplies bfloat16 in hardware, as far as `info` says so; elsewhere than on Linux: no."""
+    if not info.is_file():
+        return False
+    for line in info.read_text(errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip().lower() in ("flags", "features"):
+            return bool(BF16_FLAGS & set(value.split()))
+    return False
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
