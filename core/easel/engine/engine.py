@@ -65,7 +65,8 @@ class DenoisePlan:
 
     With `init` (latents of the start pictures) the pass is img2img at `denoising_strength`; `fill` is A1111's masked
     content (0 and 1: as is, 2 latent noise, 3 zeros). `exact_steps` (hires pass): all `steps` run whatever the
-    strength. `masked_pictures` are the start pictures as they are; the engine takes `pixel_mask` out of them. Sampler options (eta, churn, ENSD, noise source …) are read from `request`.
+    strength. `masked_pictures` are the start pictures as they are; the engine takes `pixel_mask` out of them.
+    Sampler options (eta, churn, ENSD, noise source …) are read from `request`.
     """
 
     request: GenerationRequest

@@ -20,6 +20,7 @@ from easel.imaging.upscale import LATENT_MODES, all_upscalers, find_upscaler
 from easel.pipeline.frame import Frame
 from easel.pipeline.passes import Batch, first_pass, hires_pass
 from easel.pipeline.road import Run, ignored, refuse_ignored
+from easel.prompt.syntax import extract_networks
 from easel.values.image import Image
 from easel.values.job import Job, Progress
 from easel.values.prompt import Prompt
@@ -48,13 +49,17 @@ def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
     facts = engine.facts(job, model)
     frame = Frame.of(request.width, request.height, facts.pixels_per_latent)
     start = _start(hooks, request, frame) if request.init is not None else None
+    blank_mask = start is not None and start.blank_mask
     images: list[Image] = []
+    extra: tuple[tuple[str, str], ...] = ()
     for number in range(request.n_iter):
         if number and job.interrupted:
             break
         job.next_batch()
-        images += _batch(engine, hooks, job, model, facts, frame, start, number)
-    return Draft(images=tuple(images), info=info(request, facts, images))
+        made, extra = _batch(engine, hooks, job, model, facts, frame, start, number)
+        images += made
+    described = info(request, facts, images, extra, blank_mask=blank_mask, started=job.created)
+    return Draft(images=tuple(images), info=described)
 
 
 def _parts(request: GenerationRequest) -> int:
@@ -87,10 +92,11 @@ def _batch(
     frame: Frame,
     start: Start | None,
     number: int,
-) -> list[Image]:
+) -> tuple[list[Image], tuple[tuple[str, str], ...]]:
+    """One batch's pictures, and what its networks add to the infotext."""
     request = job.request
     count = len(start.pictures) if start else request.batch_size
-    prompt = hooks.rewrite_prompt(_prompt(request, count), job)
+    prompt = _without_networks(hooks.rewrite_prompt(_prompt(request, count), job), job)
     refuse_ignored(job)
     batch = Batch(
         engine=engine,
@@ -111,7 +117,7 @@ def _batch(
         frame, model, latents = _hires(batch, target, latents)
     job.tell(replace(job.progress, stage="decode"))
     pictures = [Pillow.fromarray(frame.crop(one)) for one in engine.decode(job, model, latents)]
-    return _finished(hooks, batch, facts, start, pictures, number)
+    return _finished(hooks, batch, facts, start, pictures, number), prompt.extra_infotext
 
 
 def _prompt(request: GenerationRequest, count: int) -> Prompt:
@@ -124,12 +130,33 @@ def _prompt(request: GenerationRequest, count: int) -> Prompt:
     )
 
 
+def _without_networks(prompt: Prompt, job: Job) -> Prompt:
+    """Cut the `<network:…>` tags that no hook took: as text they would only disturb the picture."""
+    left: dict[str, None] = {}
+
+    def cut(texts: tuple[str, ...]) -> tuple[str, ...]:
+        pairs = [extract_networks(text) for text in texts]
+        left.update((str(tag), None) for _, tags in pairs for tag in tags)
+        return tuple(text for text, _ in pairs)
+
+    prompt = replace(
+        prompt,
+        positive=cut(prompt.positive),
+        hires_positive=cut(prompt.hires_positive),
+    )
+    for tag in left:
+        ignored(job, tag, "no extension that is switched on reads such tags")
+    return prompt
+
+
 def _hires(batch: Batch, target: HiresSize, latents: Latents) -> tuple[Frame, ModelSpec, Latents]:
     """Upscale the first pass's latents, or its decoded pictures, and denoise again; also the frame and model of that."""
     engine, job, hires = batch.engine, batch.job, batch.job.request.hires
     assert hires is not None
     large = Frame.of(target.width, target.height, batch.step)
-    model = replace(batch.model, checkpoint=hires.checkpoint) if hires.checkpoint else batch.model
+    model = replace(
+        batch.model, checkpoint=hires.checkpoint or batch.model.checkpoint, adapters=batch.prompt.hires_adapters
+    )
     cut = (target.columns // 2, target.rows // 2, (target.columns + 1) // 2, (target.rows + 1) // 2)
     frame = Frame.of(large.width - target.columns * batch.step, large.height - target.rows * batch.step, batch.step)
     if hires.upscaler in LATENT_MODES:
@@ -161,7 +188,9 @@ def _finished(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
         )
-        image = replace(image, infotext=infotext(request, facts, image, batch.prompt.extra_infotext))
+        blank = start is not None and start.blank_mask
+        text = infotext(request, facts, image, batch.prompt.extra_infotext, blank_mask=blank)
+        image = replace(image, infotext=text)
         images.append(image)
         for suffix, pixels in start.mask_pictures(picture, request.options) if start else ():
             extra.append(replace(image, pixels=pixels, kind="mask", suffix=suffix))

@@ -9,8 +9,9 @@ from pathlib import Path
 from easel.engine.engine import Engine
 from easel.extensions.finder import installed_roots, standard_roots
 from easel.extensions.registry import Registry
+from easel.files import ScopedFiles
 from easel.models.store import Kind, ModelStore
-from easel.outputs import PictureSaver
+from easel.outputs.saver import OutputSaver
 from easel.pipeline.pictures import Pictures
 from easel.pipeline.road import Road
 from easel.settings import Settings
@@ -62,6 +63,14 @@ def extension_registry(settings: Settings) -> Registry:
     return Registry((*roots, *installed_roots()), settings.state_dir, environment=os.environ)
 
 
+def data_files(settings: Settings) -> ScopedFiles:
+    """The data folder as clients may name files in it: without state, extensions' code and users' folders."""
+    denied = ["extensions", "users"]
+    if settings.state_dir.is_relative_to(settings.data_dir):
+        denied.append(str(settings.state_dir.relative_to(settings.data_dir)))
+    return ScopedFiles(settings.data_dir, denied=tuple(denied))
+
+
 def build_workplace(settings: Settings) -> Workplace:
     """The workplace of a real worker: the tick engine on the settings' device."""
     from easel.engine.ticks import TickEngine
@@ -73,7 +82,7 @@ def build_workplace(settings: Settings) -> Workplace:
 def assemble(settings: Settings, store: ModelStore, engine: Engine) -> Workplace:
     """Extensions and road around an engine."""
     extensions = extension_registry(settings)
-    extensions.load([Pictures(), PictureSaver(settings.data_dir, settings.state_dir)])
+    extensions.load([Pictures(), OutputSaver(data_files(settings))])
     workplace = Workplace(settings, store, engine, extensions, Road(engine, extensions.hold))
     extensions.start(workplace)
     return workplace

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, WorkerLost
+from easel.jobs.jobs import Jobs, Signal
+from easel.values.job import Job, JobState, Progress
+from easel.values.request import GenerationRequest
+from easel.values.result import Result
+
+RESULT = Result(images=(), info={}, seconds={"denoise": 1.0})
+REQUEST = GenerationRequest(prompt="a cat")
+
+
+class Bench:
+    """A worker that holds what it is given until the test says what becomes of it."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs, self.given, self.signals, self.replaced = jobs, list[Job](), list[tuple[str, str]](), 0
+
+    def run(self, job: Job) -> None:
+        self.given.append(job)
+
+    def signal(self, job: Job, what: Signal) -> None:
+        self.signals.append((job.id, what))
+
+    def switch(self, name: str, on: bool) -> None: ...
+
+    def refresh(self) -> None: ...
+
+    def replace(self) -> None:
+        self.replaced += 1
+        self.jobs.lost()
+
+    def close(self) -> None: ...
+
+
+def bench(**arguments: object) -> tuple[Jobs, Bench]:
+    jobs = Jobs(**arguments)  # type: ignore[arg-type]
+    worker = Bench(jobs)
+    jobs.attach(worker)
+    jobs.ready()
+    return jobs, worker
+
+
+def test_a_job_runs_and_its_result_is_waited_for() -> None:
+    jobs, worker = bench()
+    job = jobs.submit(REQUEST, user="ann", name="mine")
+    assert worker.given == [job] and jobs.state(job) is JobState.RUNNING and jobs.find("mine") is job
+    jobs.progressed(job.id, Progress(stage="first", step=3, steps=10))
+    assert job.progress.fraction == pytest.approx(0.3)
+    jobs.done(job.id, RESULT)
+    assert asyncio.run(jobs.wait(job)) is RESULT
+    assert jobs.state(job) is JobState.DONE and not jobs.running()
+
+
+def test_no_more_in_flight_than_allowed_and_the_rest_waits() -> None:
+    jobs, worker = bench(max_in_flight=2)
+    made = [jobs.submit(REQUEST) for _ in range(3)]
+    assert worker.given == made[:2] and jobs.waiting() == made[2:]
+    jobs.done(made[0].id, RESULT)
+    assert worker.given == made and not jobs.waiting()
+
+
+def test_a_full_line_refuses() -> None:
+    jobs, _ = bench(max_in_flight=1, max_waiting=1)
+    jobs.submit(REQUEST)
+    jobs.submit(REQUEST)
+    with pytest.raises(JobRefused, match="1 jobs are waiting"):
+        jobs.submit(REQUEST)
+
+
+def test_errors_reach_who_waits() -> None:
+    jobs, _ = bench()
+    job = jobs.submit(REQUEST)
+    jobs.failed(job.id, BadRequest("no"))
+    with pytest.raises(BadRequest, match="no"):
+        jobs.wait_blocking(job)
+    assert jobs.state(job) is JobState.FAILED
+
+
+def test_cancelling_a_waiting_and_a_running_job() -> None:
+    jobs, worker = bench(max_in_flight=1)
+    running, waiting = jobs.submit(REQUEST), jobs.submit(REQUEST)
+    jobs.signal("cancel", waiting)
+    with pytest.raises(JobCancelled):
+        jobs.wait_blocking(waiting)
+    jobs.signal("cancel", running)
+    assert worker.signals == [(running.id, "cancel")]
+    with pytest.raises(JobCancelled):
+        running.raise_if_cancelled()
+
+
+def test_a_lost_workers_jobs_fail_after_their_deliveries() -> None:
+    jobs, worker = bench(max_delivery=2)
+    job = jobs.submit(REQUEST)
+    jobs.progressed(job.id, Progress())
+    jobs.lost()
+    assert jobs.state(job) is JobState.QUEUED and worker.given == [job]
+    jobs.ready()
+    assert worker.given == [job, job]
+    jobs.progressed(job.id, Progress())
+    jobs.lost()
+    with pytest.raises(WorkerLost):
+        jobs.wait_blocking(job)
+
+
+def test_a_job_that_was_never_begun_is_not_charged_with_the_loss() -> None:
+    jobs, worker = bench(max_delivery=1)
+    job = jobs.submit(REQUEST)
+    jobs.lost()
+    jobs.ready()
+    assert worker.given == [job, job]
+
+
+def test_past_the_deadline_the_worker_is_replaced_and_only_the_late_job_fails() -> None:
+    jobs, worker = bench(deadline=1.5)
+    late = jobs.submit(REQUEST)
+    jobs.progressed(late.id, Progress())
+    time.sleep(1.0)
+    innocent = jobs.submit(REQUEST)
+    jobs.progressed(innocent.id, Progress())
+    with pytest.raises(DeadlinePassed):
+        jobs.wait_blocking(late)
+    assert worker.replaced == 1 and jobs.state(innocent) is JobState.QUEUED
+
+
+def test_closing_leaves_nobody_waiting() -> None:
+    jobs, _ = bench(max_in_flight=1)
+    made = [jobs.submit(REQUEST) for _ in range(2)]
+    jobs.close()
+    for job in made:
+        with pytest.raises(EaselError):
+            jobs.wait_blocking(job)
+    with pytest.raises(JobRefused):
+        jobs.submit(REQUEST)
