@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import wraps
+from inspect import ismethod
 from typing import TYPE_CHECKING, Any
 
 from easel.errors import EaselError, ExtensionError
+from easel.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import pluggy
@@ -28,13 +30,10 @@ class Part:
         for hook in dir(plugin):
             options = manager.parse_hookimpl_opts(plugin, hook)
             if options is not None and options["trylast"] == last:
-                setattr(self, hook, _guarded(extension, hook, getattr(plugin, hook), wrapper=options["wrapper"]))
-
-
-def _guarded(extension: str, hook: str, function: Callable[..., Any], *, wrapper: bool) -> Callable[..., Any]:
-    if not extension:
-        return function
-    return _guard_wrapper(extension, hook, function) if wrapper else _guard(extension, hook, function)
+                function = getattr(plugin, hook)
+                if extension:
+                    function = (_guard_wrapper if options["wrapper"] else _guard)(extension, hook, function)
+                setattr(self, hook, function if ismethod(function) else hookimpl(**options)(function))
 
 
 def _guard(extension: str, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:

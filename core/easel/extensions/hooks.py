@@ -83,8 +83,7 @@ class Hooks:
         plugins += [("", type(one).__name__, one) for one in core_plugins]
         for last in (False, True):
             for extension, name, plugin in plugins if last else reversed(plugins):
-                part = Part(name, plugin, manager, extension=extension, last=last)
-                manager.register(part, name=f"{extension or 'core'}:{name}:{'last' if last else ''}")
+                manager.register(Part(name, plugin, manager, extension=extension, last=last))
         implementations = {hook: _implementations(manager, hook) for hook in hookspecs.STYLES}
         names = tuple(extension.name for extension in ordered)
         bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(), ())
@@ -242,7 +241,7 @@ def _distinct(upscalers: tuple[Owned, ...]) -> tuple[Owned, ...]:
 
 
 def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> Any:
-    return implementation.call(*(arguments[name] for name in implementation.arguments))
+    return implementation.call(**{name: arguments[name] for name in arguments if name in implementation.arguments})
 
 
 @contextmanager

@@ -1,15 +1,14 @@
 """From a found folder to an instance: requirements, import, hooks. Whatever is wrong is told in the author's words.
 
 A folder is imported as `easel_extensions.<folder>`, a package that exists in `sys.modules` only: relative imports work,
-`sys.path` stays as it is, and two extensions may both have a `utils.py`. A failed import leaves no module behind.
+`sys.path` stays as it is, and two extensions may both have a `utils.py`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import module_from_spec, spec_from_file_location
@@ -66,18 +65,17 @@ def _missing(requirement: Any) -> str:
 
 def load_extension(manifest: Manifest, folder: Path, data: Path, environment: Mapping[str, str]) -> Extension:
     """Import the folder and make an instance whose hooks are checked. Errors: ExtensionError, with the reason."""
-    with _undone_on_failure(f"{PARENT}.{manifest.package}"):
-        module = _import(manifest, folder)
-        entry = getattr(module, manifest.entry, None)
-        if not isclass(entry) or not issubclass(entry, Extension):
-            reason = f"entry {manifest.entry!r} is not a subclass of easel.Extension in __init__.py"
-            raise ExtensionError(manifest.name, "load", reason)
-        try:
-            settings = _settings(entry, manifest.name, environment)
-            extension = entry(Place(name=manifest.name, folder=folder, data=data, settings=settings))
-        except (Exception, SystemExit) as error:
-            raise failure(manifest.name, "load", error) from error
-        check_hooks(extension)
+    module = _import(manifest, folder)
+    entry = getattr(module, manifest.entry, None)
+    if not isclass(entry) or not issubclass(entry, Extension):
+        reason = f"entry {manifest.entry!r} is not a subclass of easel.Extension in __init__.py"
+        raise ExtensionError(manifest.name, "load", reason)
+    try:
+        settings = _settings(entry, manifest.name, environment)
+        extension = entry(Place(name=manifest.name, folder=folder, data=data, settings=settings))
+    except (Exception, SystemExit) as error:
+        raise failure(manifest.name, "load", error) from error
+    check_hooks(extension)
     return extension
 
 
@@ -135,7 +133,7 @@ def _import(manifest: Manifest, folder: Path) -> ModuleType:
     if loaded is not None:
         if list(loaded.__path__) == [os.fspath(folder)]:
             return loaded
-        _forget(name)  # the same name from another folder: that one counts now
+        forget_modules(manifest)  # the same name from another folder: that one counts now
     if PARENT not in sys.modules:
         parent = ModuleType(PARENT, "Where extensions are imported; it has no folder.")
         parent.__path__ = []
@@ -152,16 +150,8 @@ def _import(manifest: Manifest, folder: Path) -> ModuleType:
     return module
 
 
-@contextmanager
-def _undone_on_failure(name: str) -> Iterator[None]:
-    """Take a package's modules out of `sys.modules` again when loading it fails."""
-    try:
-        yield
-    except BaseException:
-        _forget(name)
-        raise
-
-
-def _forget(name: str) -> None:
+def forget_modules(manifest: Manifest) -> None:
+    """Take an extension's modules out of `sys.modules`: after a failure, so that the next try begins anew."""
+    name = f"{PARENT}.{manifest.package}"
     for module in [key for key in sys.modules if key == name or key.startswith(name + ".")]:
         del sys.modules[module]

@@ -21,7 +21,7 @@ from easel.errors import EaselError, ExtensionError, Forbidden, UnknownName
 from easel.extensions.extension import Extension
 from easel.extensions.finder import Found, find_extensions
 from easel.extensions.hooks import Hooks, Owned
-from easel.extensions.loader import Unavailable, check_requirements, load_extension
+from easel.extensions.loader import Unavailable, check_requirements, forget_modules, load_extension
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,8 @@ class _Entry:
         self.state = State.UNAVAILABLE if isinstance(error, Unavailable) else State.FAILED
         self.reason = error.message
         self.instance = None
+        if self.found.manifest is not None:
+            forget_modules(self.found.manifest)
         log.warning("extension %s is %s: %s", self.found.name, self.state, self.reason, exc_info=error.__cause__)
 
 
