@@ -128,6 +128,11 @@ class Jobs:
         record = self._records.get(job.id) or self._finished[job.id]
         return record.state
 
+    def elapsed(self, job: Job) -> float:
+        """Seconds since a running job began; 0 for one that waits or is done."""
+        record = self._running.get(job.id)
+        return time.monotonic() - record.started if record else 0.0
+
     def running(self) -> list[Job]:
         """Jobs in the engine, oldest first."""
         with self._lock:

@@ -1,0 +1,82 @@
+"""The one place where errors become HTTP answers, in A1111's two shapes.
+
+What a handler raises: `{"error", "detail", "body", "errors"}`. A body that cannot be read:
+`{"detail": [{"loc", "msg", "type"}]}`, worded as pydantic 1 did.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from json import JSONDecodeError
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from easel.errors import EaselError
+
+_PYDANTIC_1 = {
+    "missing": ("field required", "value_error.missing"),
+    "string_type": ("str type expected", "type_error.str"),
+    "dict_type": ("value is not a valid dict", "type_error.dict"),
+    "model_attributes_type": ("value is not a valid dict", "type_error.dict"),
+    "int_parsing": ("value is not a valid integer", "type_error.integer"),
+    "bool_parsing": ("value could not be parsed to a boolean", "type_error.bool"),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Answer errors in A1111's shapes."""
+    app.add_exception_handler(EaselError, _easel_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _unreadable)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def error_response(error: EaselError, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error of ours; what a client did wrong is an HTTPException in A1111's words."""
+    name = "HTTPException" if error.status < 500 else type(error).__name__
+    return _four_keys(error.status, name, error.message, headers=headers)
+
+
+def _four_keys(
+    status: int, name: str, detail: str, errors: str = "", headers: dict[str, str] | None = None
+) -> JSONResponse:
+    body = {"error": name, "detail": detail, "body": "", "errors": errors}
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+async def _easel_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, EaselError)
+    return error_response(error)
+
+
+async def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.detail == HTTPStatus(error.status_code).phrase:  # no route, wrong method
+        return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=headers)
+    return _four_keys(error.status_code, "HTTPException", str(error.detail), headers=headers)
+
+
+async def _unreadable(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return JSONResponse({"detail": [_pydantic_1(problem, error.body) for problem in error.errors()]}, status_code=422)
+
+
+async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+    """A fault of ours: the log has the traceback, the caller only its kind."""
+    return _four_keys(500, type(error).__name__, "", "an unexpected error; the server's log tells more")
+
+
+def _pydantic_1(problem: dict[str, Any], body: Any) -> dict[str, Any]:
+    kind, where = problem["type"], list(problem["loc"])
+    if kind == "json_invalid" and isinstance(body, str):
+        error = JSONDecodeError(problem["ctx"]["error"], body, int(where[-1]))
+        context = {"msg": error.msg, "pos": error.pos, "lineno": error.lineno, "colno": error.colno}
+        return {"loc": where, "msg": str(error), "type": "value_error.jsondecode", "ctx": context}
+    message, kind = _PYDANTIC_1.get(kind, (problem["msg"], kind))
+    described: dict[str, Any] = {"loc": where, "msg": message, "type": kind}
+    return described | ({"ctx": problem["ctx"]} if problem.get("ctx") else {})

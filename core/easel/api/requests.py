@@ -1,0 +1,379 @@
+"""From the body of a request to a resolved `GenerationRequest`: names looked up, seeds drawn, pictures checked.
+
+Nothing is ignored silently: what has no effect here becomes a line of the report that the response carries.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from easel.api.infotext_fields import merge_infotext
+from easel.api.limits import check_numbers, check_size
+from easel.api.pictures import read_picture
+from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
+from easel.errors import BadRequest, NotFound, UnknownName
+from easel.imaging.hires import hires_size
+from easel.imaging.upscale import LATENT_MODES, all_upscalers
+from easel.models.store import CheckpointInfo
+from easel.options import rules
+from easel.prompt.styles import Style, apply_styles, read_styles
+from easel.prompt.syntax import remove_comments
+from easel.settings import Settings
+from easel.values.options import Options
+from easel.values.request import GenerationRequest, Hires, InitImages, Inpaint, Output, Refiner, ScriptCall
+from easel.values.result import ReportLine
+from easel.values.sampling import find_sampler, find_scheduler
+
+if TYPE_CHECKING:
+    from easel.app import Easel
+
+_LARGEST_DRAWN = 4294967294  # seeds are drawn below this
+_SAME = ("use same sampler", "use same scheduler", "use same checkpoint", "none", "")
+# Fields that need no resolving.
+_AS_SENT = (
+    "steps", "cfg_scale", "n_iter", "eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond",
+    "disable_extra_networks",
+)  # fmt: skip
+# A1111's own always-on entries whose part the request's plain fields play.
+_PLAIN_SCRIPTS = ("sampler", "seed", "refiner", "extra options", "comments")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as the service understood it, and what the response says about that."""
+
+    request: GenerationRequest
+    parameters: Mapping[str, Any]  # the echo: every field after defaults
+    report: tuple[ReportLine, ...]
+    defaults: Mapping[str, Any]  # values the model's card chose for fields that were not named
+    name: str  # the client's own id of the task
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One body on its way to a request."""
+
+    app: Easel
+    body: Txt2ImgBody | Img2ImgBody
+    report: list[ReportLine] = field(default_factory=list)
+
+    def ignored(self, item: str, reason: str) -> None:
+        self.report.append(ReportLine(item=item, outcome="ignored", reason=reason))
+
+
+def styles_of(settings: Settings) -> tuple[Style, ...]:
+    """The prompt styles of this server: `--styles-file`, else `styles.csv` in the data folder."""
+    return read_styles([Path(name) for name in settings.styles_file] or [settings.data_dir / "styles.csv"])
+
+
+def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
+    """Resolve a body; it may decode pictures, so call it outside the event loop.
+
+    Errors: BadRequest and its kinds, NotFound (no start picture), NotAvailable.
+    """
+    styles = styles_of(app.settings)
+    body = merge_infotext(body, app.options, styles)
+    reading = _Reading(app, body)
+    check_numbers(body, app.settings)
+    overrides = _overrides(reading)
+    options = app.options.resolve(overrides)
+    if isinstance(body, Img2ImgBody) and body.initial_noise_multiplier is not None:
+        options = replace(options, initial_noise_multiplier=body.initial_noise_multiplier)
+    checkpoint = _checkpoint(reading, overrides.get("sd_model_checkpoint"))
+    vae = overrides.get("sd_vae") or app.options.get("sd_vae")
+    app.store.vae(vae, checkpoint)  # refuses unknown names
+    defaults = _card_defaults(body, checkpoint)
+    body = body.model_copy(update=defaults)
+    reading.body = body
+    sampler, scheduler = _sampler(reading)
+    prompt, negative, hires = _texts(reading, options, styles)
+    width, height = _size(body, hires, app.settings)
+    init = _init_images(reading)
+    extras = body.model_extra or {}
+    plain_seed = extras.get("seed_enable_extras") is False
+    request = GenerationRequest(
+        kind="img2img" if isinstance(body, Img2ImgBody) else "txt2img",
+        prompt=prompt,
+        negative_prompt=negative,
+        styles=tuple(name for name in body.styles or () if name),
+        seed=_drawn(body.seed),
+        subseed=_drawn(body.subseed),
+        subseed_strength=0.0 if plain_seed else body.subseed_strength,
+        seed_resize_from_w=-1 if plain_seed else body.seed_resize_from_w,
+        seed_resize_from_h=-1 if plain_seed else body.seed_resize_from_h,
+        checkpoint=checkpoint.title,
+        vae=vae,
+        sampler=sampler,
+        scheduler=scheduler,
+        width=width,
+        height=height,
+        batch_size=_batch_size(body, init),
+        denoising_strength=body.denoising_strength if init or hires is None else hires.denoising_strength,
+        tiling=options.tiling if body.tiling is None else body.tiling,
+        restore_faces=options.face_restoration if body.restore_faces is None else body.restore_faces,
+        hires=hires,
+        init=init,
+        refiner=_refiner(reading),
+        script=ScriptCall(body.script_name, tuple(body.script_args)) if body.script_name else None,
+        always_on=_always_on(reading),
+        options=options,
+        overridden=tuple(overrides),
+        output=Output(save=body.save_images, send=body.send_images),
+        strict=extras.get("strict") is True,
+        comments=tuple((str(key), str(text)) for key, text in (body.comments or {}).items()),
+        **{name: getattr(body, name) for name in _AS_SENT},
+    )
+    _check_scripts(app, request)
+    _report_unused(reading)
+    if request.strict and (unused := [line for line in reading.report if line.outcome == "ignored"]):
+        raise BadRequest(f"{unused[0].item} would be ignored: {unused[0].reason} (the request is strict)")
+    return Asked(request, _echo(body), tuple(reading.report), defaults, body.force_task_id or "")
+
+
+def _overrides(reading: _Reading) -> dict[str, Any]:
+    """The checked `override_settings`; nulls are as good as not sent."""
+    checked = {}
+    for name, value in (reading.body.override_settings or {}).items():
+        if value is None:
+            continue
+        rule = rules().get(name)
+        if rule is not None and rule.fixed:
+            reading.ignored(f"override_settings.{name}", "only the operator of this server can change it")
+            continue
+        where = f"override_settings.{name}" if rule else "override_settings"
+        checked[name] = reading.app.options.check(name, value, field=where)
+    if checked and not reading.body.override_settings_restore_afterwards:
+        reading.ignored("override_settings_restore_afterwards", "options of one request never outlive it")
+    return checked
+
+
+def _checkpoint(reading: _Reading, wanted: str | None) -> CheckpointInfo:
+    store = reading.app.store
+    if wanted:
+        return _named_checkpoint(reading, wanted, "override_settings.sd_model_checkpoint")
+    chosen = reading.app.options.get("sd_model_checkpoint")
+    if not chosen:
+        return store.default_checkpoint()
+    try:
+        return store.checkpoint(chosen)
+    except UnknownName:
+        fallback = store.default_checkpoint()
+        reason = f"the file of the option sd_model_checkpoint is gone; {fallback.title} was used instead"
+        reading.ignored("sd_model_checkpoint", reason)
+        return fallback
+
+
+def _named_checkpoint(reading: _Reading, name: str, where: str) -> CheckpointInfo:
+    try:
+        return reading.app.store.checkpoint(name)
+    except UnknownName:
+        known = [info.title for info in reading.app.store.checkpoints()]
+        raise UnknownName.among(where, name, known) from None
+
+
+def _card_defaults(body: Txt2ImgBody | Img2ImgBody, checkpoint: CheckpointInfo) -> dict[str, Any]:
+    """What the starter's card suggests for fields that the request does not name."""
+    if checkpoint.family != "starter":
+        return {}
+    card = json.loads(resources.files("easel").joinpath("starter", "card.json").read_text("utf-8"))
+    suggested = card["suggested"]
+    wanted = {"steps": suggested["steps"], "cfg_scale": suggested["cfg_scale"]}
+    wanted["width"], wanted["height"] = card["native_size"]
+    if not body.model_fields_set & {"sampler_name", "sampler_index", "scheduler"}:
+        wanted |= {"sampler_name": suggested["sampler"], "scheduler": suggested["scheduler"]}
+    return {name: value for name, value in wanted.items() if name not in body.model_fields_set}
+
+
+def _sampler(reading: _Reading) -> tuple[str, str]:
+    body = reading.body
+    where = "sampler_name" if body.sampler_name else "sampler_index"
+    asked = body.sampler_name or body.sampler_index
+    sampler, label = find_sampler(asked, _known_scheduler(reading, "scheduler"), field=where)
+    if not asked.startswith(sampler.name):
+        reading.report.append(ReportLine(item=where, outcome="applied", reason=f"{asked!r} is {sampler.name!r}"))
+    return sampler.name, label
+
+
+def _known_scheduler(reading: _Reading, where: str) -> str | None:
+    """A schedule's name as asked; an unknown one means Automatic, as A1111 has it."""
+    name: str | None = getattr(reading.body, where)
+    if _same(name):
+        return None
+    try:
+        return find_scheduler(name, field=where).label
+    except UnknownName as error:
+        reading.ignored(where, f"Automatic was used: {error.message}")
+        return None
+
+
+def _same(name: str | None) -> bool:
+    """Does this field of the hires pass or refiner ask for nothing of its own?"""
+    return name is None or name.strip().lower() in _SAME
+
+
+def _texts(reading: _Reading, options: Options, styles: Iterable[Style]) -> tuple[str, str, Hires | None]:
+    """Prompts with styles merged and comments taken out, and the hires pass with its own."""
+    body, styles = reading.body, tuple(styles)
+    names = tuple(name for name in body.styles or () if name)
+
+    def finish(prompt: str, negative: str) -> tuple[str, str]:
+        prompt, negative, _ = apply_styles(prompt, negative, names, styles)
+        if options.enable_prompt_comments:
+            return remove_comments(prompt), remove_comments(negative)
+        return prompt, negative
+
+    for name in apply_styles("", "", names, styles)[2]:
+        reading.ignored(f"styles: {name}", "there is no style of that name")
+    prompt, negative = finish(body.prompt, body.negative_prompt)
+    if not isinstance(body, Txt2ImgBody) or not body.enable_hr:
+        return prompt, negative, None
+    hr_prompt, hr_negative = finish(body.hr_prompt, body.hr_negative_prompt)
+    hires = _hires(reading, body, hr_prompt if body.hr_prompt else "", hr_negative if body.hr_negative_prompt else "")
+    return prompt, negative, hires
+
+
+def _hires(reading: _Reading, body: Txt2ImgBody, prompt: str, negative: str) -> Hires:
+    upscaler = body.hr_upscaler or "Latent"
+    registered = (owned.value for owned in reading.app.extensions.hooks.upscalers)
+    known = [*LATENT_MODES, *(one.name for one in all_upscalers(registered))]
+    if upscaler not in known:
+        raise UnknownName.among("hr_upscaler", upscaler, known)
+    sampler = None if _same(body.hr_sampler_name) else find_sampler(body.hr_sampler_name, field="hr_sampler_name")
+    checkpoint = None
+    if not _same(body.hr_checkpoint_name):
+        checkpoint = _named_checkpoint(reading, str(body.hr_checkpoint_name), "hr_checkpoint_name").title
+    return Hires(
+        upscaler=upscaler,
+        scale=body.hr_scale,
+        resize_x=body.hr_resize_x,
+        resize_y=body.hr_resize_y,
+        steps=body.hr_second_pass_steps,
+        denoising_strength=0.75 if body.denoising_strength is None else body.denoising_strength,
+        prompt=prompt,
+        negative_prompt=negative,
+        checkpoint=checkpoint,
+        sampler=sampler[0].name if sampler else None,
+        scheduler=_known_scheduler(reading, "hr_scheduler") or (sampler[1] if sampler else None),
+    )
+
+
+def _size(body: Txt2ImgBody | Img2ImgBody, hires: Hires | None, settings: Settings) -> tuple[int, int]:
+    """The first pass's size. With the old `firstphase_*` width and height are only the target's."""
+    width, height = body.width, body.height
+    if hires is not None and isinstance(body, Txt2ImgBody):
+        width, height = body.firstphase_width or width, body.firstphase_height or height
+        target = hires_size(width, height, hires)
+        by_size = bool(hires.resize_x or hires.resize_y)
+        check_size(
+            target.width, target.height, settings, ("hr_resize_x", "hr_resize_y") if by_size else ("hr_scale",) * 2
+        )
+        if min(target.width, target.height) < 8:
+            raise BadRequest("the picture would be too small", field="hr_resize_x" if by_size else "hr_scale")
+    check_size(width, height, settings, ("width", "height"))
+    check_size(body.seed_resize_from_w, body.seed_resize_from_h, settings, ("seed_resize_from_w", "seed_resize_from_h"))
+    return width, height
+
+
+def _init_images(reading: _Reading) -> InitImages | None:
+    body = reading.body
+    if not isinstance(body, Img2ImgBody):
+        return None
+    if body.init_images is None:
+        raise NotFound("Init image not found")
+    if not body.init_images:
+        raise BadRequest("there is no picture to start from", field="init_images", value=[], allowed="at least one")
+    count, expected = len(body.init_images), max(1, body.batch_size)
+    if count > expected:
+        raise BadRequest(f"bad number of images passed: {count}; expecting {expected} or less", field="init_images")
+    limit = reading.app.settings.max_input_pixels
+    return InitImages(
+        pictures=tuple(
+            read_picture(text, field=f"init_images[{k}]", max_pixels=limit) for k, text in enumerate(body.init_images)
+        ),
+        resize_mode=body.resize_mode,
+        image_cfg_scale=body.image_cfg_scale,
+        inpaint=_inpaint(body, limit) if body.mask else None,
+        include_in_response=body.include_init_images,
+    )
+
+
+def _inpaint(body: Img2ImgBody, limit: int) -> Inpaint:
+    return Inpaint(
+        mask=read_picture(body.mask, field="mask", max_pixels=limit),
+        blur_x=body.mask_blur_x if body.mask_blur is None else body.mask_blur,
+        blur_y=body.mask_blur_y if body.mask_blur is None else body.mask_blur,
+        round=body.mask_round,
+        fill=body.inpainting_fill,
+        full_res=body.inpaint_full_res,
+        full_res_padding=body.inpaint_full_res_padding,
+        invert=bool(body.inpainting_mask_invert),
+    )
+
+
+def _batch_size(body: Txt2ImgBody | Img2ImgBody, init: InitImages | None) -> int:
+    return len(init.pictures) if init is not None and len(init.pictures) > 1 else body.batch_size
+
+
+def _refiner(reading: _Reading) -> Refiner | None:
+    body = reading.body
+    if _same(body.refiner_checkpoint):
+        return None
+    if body.refiner_switch_at is None:
+        reading.ignored("refiner_checkpoint", "there is no refiner_switch_at")
+        return None
+    checkpoint = _named_checkpoint(reading, str(body.refiner_checkpoint), "refiner_checkpoint")
+    return Refiner(checkpoint=checkpoint.title, switch_at=body.refiner_switch_at)
+
+
+def _always_on(reading: _Reading) -> tuple[ScriptCall, ...]:
+    calls = []
+    for name, value in reading.body.alwayson_scripts.items():
+        if name.lower() in _PLAIN_SCRIPTS:
+            reading.ignored(f"alwayson_scripts.{name}", "the request's own fields say this")
+            continue
+        arguments = value.get("args", ()) if isinstance(value, dict) else ()
+        calls.append(ScriptCall(name, arguments if isinstance(arguments, dict) else tuple(arguments or ())))
+    return tuple(calls)
+
+
+def _check_scripts(app: Easel, request: GenerationRequest) -> None:
+    """Refuse scripts that are not there, in A1111's words, and wrong arguments, before the job is queued."""
+    scripts = app.extensions.hooks.scripts
+    titles = {owned.script.title.lower(): owned.script.title for owned in scripts.owned}
+    for call in (*request.always_on, *([request.script] if request.script else [])):
+        if call.name.lower() not in titles:
+            known = f"; there are: {', '.join(sorted(titles.values()))}" if titles else ""
+            raise BadRequest(f"Script '{call.name}' not found{known}")
+    scripts.bind(request)
+
+
+def _report_unused(reading: _Reading) -> None:
+    body, known = reading.body, list(type(reading.body).model_fields)
+    for name in body.model_extra or {}:
+        if name not in ("strict", "seed_enable_extras"):
+            near = get_close_matches(name, known, n=1, cutoff=0.8)
+            reading.ignored(name, "unknown field" + (f"; did you mean {near[0]}?" if near else ""))
+    for name in ("firstpass_image", "latent_mask"):
+        if getattr(body, name, None):
+            reading.ignored(name, "it cannot be used through the API")
+    for name in ("do_not_save_samples", "do_not_save_grid"):
+        if getattr(body, name) and body.save_images:
+            reading.ignored(name, "save_images decides alone")
+
+
+def _echo(body: Txt2ImgBody | Img2ImgBody) -> dict[str, Any]:
+    parameters = body.echo()
+    if isinstance(body, Img2ImgBody) and not body.include_init_images:
+        parameters["init_images"] = parameters["mask"] = None
+    return parameters
+
+
+def _drawn(seed: int) -> int:
+    return secrets.randbelow(_LARGEST_DRAWN) if seed == -1 else seed

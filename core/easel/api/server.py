@@ -1,0 +1,109 @@
+"""The HTTP application of a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import HTMLResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from easel.api import configuration, errors, generate, lists, progress
+from easel.api.auth import Credentials, Gatekeeper
+from easel.api.middleware import BodyGuard, CallTimer
+from easel.errors import ExtensionError, NotFound
+
+if TYPE_CHECKING:
+    from easel.app import Easel
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Easel</title>
+<h1>Easel</h1>
+<p>The service is running; its web page is not available yet.</p>
+<p>The API is at <a href="sdapi/v1/options">/sdapi/v1</a>, described at <a href="docs">/docs</a>. For example:</p>
+<pre>curl -d '{"prompt": "a cute cat", "seed": 1}' http://HOST:PORT/sdapi/v1/txt2img</pre>
+</html>"""
+
+
+def create_api(app: Easel) -> FastAPI:
+    """The application for an ASGI server; its lifespan starts and stops `app`."""
+
+    @asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(app.start)
+        _extension_routes(app, api)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(app.stop)
+
+    settings = app.settings
+    root = "/" + settings.subpath.strip("/") if settings.subpath else ""
+    api = FastAPI(title="Easel", version=app.version, lifespan=lifespan, root_path=root)
+    errors.install(api)
+    api.include_router(progress.routes(app))
+    for module in (generate, lists, configuration) if settings.api else ():
+        api.include_router(module.routes(app))
+    if not settings.api:
+        api.include_router(_switched_off())
+    if not settings.nowebui:
+        api.include_router(_page())
+    _guard(app, api)
+    return api
+
+
+def _guard(app: Easel, api: FastAPI) -> None:
+    """Middleware; the last added is the outermost."""
+    settings = app.settings
+    origins = tuple(one.strip() for one in (settings.cors_allow_origins or "").split(",") if one.strip())
+    pattern = settings.cors_allow_origins_regex
+    api.add_middleware(BodyGuard, limit=settings.max_body_mb << 20, origins=origins, origin_pattern=pattern)
+    api.add_middleware(
+        Gatekeeper,
+        credentials=Credentials.of(settings),
+        authenticate=lambda request: app.extensions.hooks.authenticate(request),
+    )
+    api.add_middleware(GZipMiddleware, minimum_size=1000)
+    api.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_origin_regex=pattern,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        allow_credentials=True,
+    )
+    api.add_middleware(CallTimer, log_calls=settings.api_log)
+
+
+def _extension_routes(app: Easel, api: FastAPI) -> None:
+    """Mount what the extensions that are on at start answer."""
+    for owned in app.extensions.hooks.register_routes(app):
+        if not isinstance(owned.value, APIRouter):
+            raise ExtensionError(owned.extension, "register_routes", f"returned {owned.value!r}; allowed: APIRouter")
+        api.include_router(owned.value)
+
+
+def _switched_off() -> APIRouter:
+    router = APIRouter()
+
+    @router.api_route("/sdapi/{path:path}", methods=["GET", "POST"], include_in_schema=False)
+    async def switched_off(path: str) -> None:
+        """Say why there is nothing."""
+        raise NotFound("the API of this server is switched off (--no-api)")
+
+    return router
+
+
+def _page() -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/", include_in_schema=False)
+    async def page() -> HTMLResponse:
+        """Where the API is."""
+        return HTMLResponse(_PAGE)
+
+    return router
