@@ -190,6 +190,10 @@ def _mask(inpaint: Inpaint, blank: bool) -> Parameters:
 def _sampling(request: GenerationRequest, sampler: Sampler) -> Parameters:
     """What the first pass adds: noise, schedule, sampler, guidance, refiner."""
     options, parameters = request.options, Parameters()
+    if options.use_downcasted_alpha_bar:
+        parameters["Downcast alphas_cumprod"] = True
+    if options.sd_noise_schedule != "Default":
+        parameters["Noise Schedule"] = options.sd_noise_schedule
     if request.init is not None and options.initial_noise_multiplier != 1.0:
         parameters["Noise multiplier"] = options.initial_noise_multiplier
     if sampler.space == "sigma":
@@ -227,6 +231,9 @@ def _schedule(request: GenerationRequest, sampler: Sampler) -> Parameters:
         parameters["Schedule max sigma"] = options.sigma_max
     if scheduler.default_rho != -1 and options.rho not in (0, scheduler.default_rho):
         parameters["Schedule rho"] = options.rho
+    if scheduler.name == "beta":
+        parameters["Beta schedule alpha"] = options.beta_dist_alpha
+        parameters["Beta schedule beta"] = options.beta_dist_beta
     return parameters
 
 
