@@ -59,7 +59,7 @@ class ScopedFiles:
         parts = _parts(path)
         with self._folder(parts[:-1], path) as folder:
             if parts:
-                self._check_kind(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False), path)
+                self._check(parts, os.stat(parts[-1], dir_fd=folder, follow_symlinks=False), path)
         return self.root.joinpath(*parts)
 
     def open(self, path: str) -> BinaryIO:
@@ -139,7 +139,7 @@ class ScopedFiles:
         if not replace and self.exists(new):
             raise BadRequest("there is something of that name already", field="new", value=new)
         with self._parent(old) as (source, name), self._parent(new) as (target, new_name):
-            self._check_kind(os.stat(name, dir_fd=source, follow_symlinks=False), old)
+            self._check(_parts(old), os.stat(name, dir_fd=source, follow_symlinks=False), old)
             os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
 
     def delete(self, path: str, *, recursive: bool = False) -> None:
@@ -178,8 +178,7 @@ class ScopedFiles:
                     following = os.open(name, _FOLDER, dir_fd=current)
                     os.close(current)
                     current = following
-                    if self._is_denied(parts[:depth], os.fstat(current)):
-                        raise Forbidden(f"{path!r} is not yours to see")
+                    self._check(parts[:depth], os.fstat(current), path)
                 yield current
             finally:
                 os.close(current)
@@ -205,8 +204,9 @@ class ScopedFiles:
         if any(_key(denied[: len(parts)]) == _key(parts) for denied in self._denied):
             raise Forbidden(f"{path!r} holds what is not yours to change")
 
-    @staticmethod
-    def _check_kind(status: os.stat_result, path: str) -> None:
+    def _check(self, parts: tuple[str, ...], status: os.stat_result, path: str) -> None:
+        if self._is_denied(parts, status):
+            raise Forbidden(f"{path!r} is not yours to see")
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise Forbidden(f"{path!r} is a link or a special file")
 

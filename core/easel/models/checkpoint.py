@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from easel.models.adapters import Adapters, layer_names
 from easel.models.schedule import Prediction, alphas_cumprod, zero_terminal_snr
 from easel.models.text import EncodedTexts, TextEncoders, TextOptions, size_vector
 from easel.models.weights import load_vae
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from easel.models.families.family import Blueprint, Family, LatentFormat, PictureSize
     from easel.models.placement import Placement
     from easel.models.store import CheckpointInfo
+    from easel.values.prompt import Adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,11 @@ class LoadedCheckpoint:
     alphas_cumprod: Tensor = field(init=False)  # (1000,) float32, on the processor
     vae_path: Path | None = None  # the separate VAE in use
     tiling: bool = False
+    adapters: Adapters = field(init=False)
     _own_vae: nn.Module | None = None
 
     def __post_init__(self) -> None:
+        self.adapters = Adapters(layer_names(self.unet, self.texts.modules, self.blueprint.unet_names))
         alphas = alphas_cumprod()
         self.alphas_cumprod = zero_terminal_snr(alphas) if self.blueprint.zero_snr else alphas
 
@@ -139,6 +143,10 @@ class LoadedCheckpoint:
         if self.latent.mean:
             return latents * _channels(self.latent.std, latents) + _channels(self.latent.mean, latents)
         return latents / self.latent.scale
+
+    def set_adapters(self, adapters: tuple[Adapter, ...]) -> tuple[str, ...]:
+        """Make exactly these adapters active; layers of their files that nothing here has, see Adapters.use."""
+        return self.adapters.use(adapters)
 
     def set_tiling(self, tiling: bool) -> None:
         """Let convolutions wrap around the edges, so that pictures tile."""

@@ -42,7 +42,7 @@ class JobHost:
             outcome = self._road.run(job)
         except EaselError as error:
             outcome = error
-        except BaseException as error:  # noqa: BLE001 - also SystemExit: whatever a job raises ends that job alone
+        except BaseException as error:  # also SystemExit: whatever a job raises ends that job alone
             log.exception("job %s failed", job.id)
             outcome = EaselError(f"internal error while running the job ({type(error).__name__}); see the server's log")
         with self._lock:

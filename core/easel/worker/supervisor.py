@@ -82,7 +82,7 @@ class InProcessWorker:
 
 
 class ChildWorker:
-    """A child process with one engine. Whatever kills it, a fresh one takes its place and its jobs are reported lost."""
+    """A child process with one engine. When it dies a fresh one takes its place and its jobs are reported lost."""
 
     def __init__(self, jobs: Jobs, settings: Settings) -> None:
         self._jobs, self._settings = jobs, settings

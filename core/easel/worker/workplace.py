@@ -16,8 +16,6 @@ from easel.pipeline.pictures import Pictures
 from easel.pipeline.road import Road
 from easel.settings import Settings
 
-CHECKOUT = Path(__file__).resolve().parents[3]  # also where a wheel carries extensions/ and filebrowser/
-
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
@@ -58,8 +56,8 @@ def model_store(settings: Settings) -> ModelStore:
 
 def extension_registry(settings: Settings) -> Registry:
     """The extensions that the settings allow, not loaded yet."""
-    named = (Path(settings.root_extensions),) if isinstance(settings.root_extensions, str) else ()
-    roots = standard_roots(CHECKOUT, settings.data_dir, settings.extensions_path, named)
+    named = settings.root_extensions if isinstance(settings.root_extensions, str) else None
+    roots = standard_roots(settings.data_dir, path=settings.extensions_path, root=named)
     return Registry((*roots, *installed_roots()), settings.state_dir, environment=os.environ)
 
 

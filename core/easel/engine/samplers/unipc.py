@@ -116,8 +116,11 @@ def _moved(
     changes = [one - newest for _, one in older] + ([found - newest] if found is not None else [])
     if not changes:
         return x
-    weigh = _vary_weights if plan.uni_pc_variant == "vary_coeff" else _bh_weights
-    for weight, ratio, change in zip(weigh(plan, ratios, h), ratios, changes, strict=True):
+    if plan.uni_pc_variant == "vary_coeff":
+        weights = _vary_weights(ratios, h, corrects=found is not None)
+    else:
+        weights = _bh_weights(ratios, h, scale=-h if plan.uni_pc_variant == "bh1" else math.expm1(-h))
+    for weight, ratio, change in zip(weights, ratios, changes, strict=True):
         x = x - level.alpha * weight / ratio * change
     return x
 
@@ -131,9 +134,8 @@ def _phis(h: float, count: int) -> list[float]:
     return values
 
 
-def _bh_weights(plan: SamplingPlan, ratios: Sequence[float], h: float) -> list[float]:
-    """The weights B(h)·a of theorem 3.1 with B(h) = h or e^h - 1; of order one they are simplified to a half."""
-    scale = -h if plan.uni_pc_variant == "bh1" else math.expm1(-h)
+def _bh_weights(ratios: Sequence[float], h: float, scale: float) -> list[float]:
+    """The weights B(h)·a of theorem 3.1, `scale` being B(h); a single one is simplified to a half."""
     if len(ratios) == 1:
         return [scale * 0.5]
     powers = np.vander(ratios, increasing=True).T
@@ -141,9 +143,14 @@ def _bh_weights(plan: SamplingPlan, ratios: Sequence[float], h: float) -> list[f
     return [scale * float(weight) for weight in np.linalg.solve(powers, target)]
 
 
-def _vary_weights(plan: SamplingPlan, ratios: Sequence[float], h: float) -> list[float]:
+def _vary_weights(ratios: Sequence[float], h: float, *, corrects: bool) -> list[float]:
     """The varying-coefficient form (appendix C): the inverse of C with C[i, k] = ratio_i^k / (k+1)!."""
     count = len(ratios)
-    matrix = np.array([[ratio**k / math.factorial(k + 1) for k in range(count)] for ratio in ratios])
-    phis = _phis(h, count + 1)[1:]
-    return [float(weight) for weight in np.array(phis) @ np.linalg.inv(matrix)]
+    inverse = np.linalg.inv([[ratio**k / math.factorial(k + 1) for k in range(count)] for ratio in ratios])
+    phis = np.array(_phis(h, count + 1)[1:])
+    if corrects and count > 1:
+        # The authors' published corrector, which A1111's pictures come from, leaves out the last row for the older
+        # points and takes the row before it for the newest.
+        older = phis[:-1] @ inverse[:-1, :-1]
+        return [*(float(weight) for weight in older), float(phis[-1] * inverse[-2, -1])]
+    return [float(weight) for weight in phis @ inverse]

@@ -135,6 +135,28 @@ def shape_from_ldm(unet: Layout) -> UNetShape:
     )
 
 
+def shape_from_diffusers(unet: Layout) -> UNetShape:
+    """The same from tensors with diffusers' names, for files without a configuration."""
+    levels = _count(unet, "down_blocks.{}.resnets.0.conv1.weight")
+    resnets = _count(unet, "down_blocks.0.resnets.{}.conv1.weight")
+    middle = _depth(unet, "mid_block.attentions.0")
+    if not levels or not middle:
+        raise ModelError(f"{unet.label}: a UNet of a form Easel does not know")
+    out, inputs = unet.shape("conv_in.weight")[:2]
+    vector = unet.tensors.get("add_embedding.linear_1.weight") or unet.tensors.get("class_embedding.linear_1.weight")
+    return UNetShape(
+        in_channels=inputs,
+        out_channels=unet.shape("conv_out.weight")[0] if "conv_out.weight" in unet.tensors else out,
+        channels=tuple(unet.shape(f"down_blocks.{level}.resnets.0.conv1.weight")[0] for level in range(levels)),
+        resnets=resnets,
+        depths=tuple(_depth(unet, f"down_blocks.{level}.attentions.0") for level in range(levels)),
+        middle_depth=middle,
+        context=unet.shape("mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight")[1],
+        vector=vector.shape[1] if vector else None,
+        linear=len(unet.shape("mid_block.attentions.0.proj_in.weight")) == 2,
+    )
+
+
 def shape_from_config(config: Mapping[str, Any], label: str) -> UNetShape:
     """The same from a diffusers configuration; ModelError for what the names table cannot describe."""
     channels = tuple(int(side) for side in config["block_out_channels"])
@@ -169,7 +191,11 @@ def _is_down(unet: Layout, number: int) -> bool:
 
 
 def _depth(unet: Layout, block: str) -> int:
-    depth = 0
-    while f"{block}.transformer_blocks.{depth}.attn2.to_k.weight" in unet.tensors:
-        depth += 1
-    return depth
+    return _count(unet, block + ".transformer_blocks.{}.attn2.to_k.weight")
+
+
+def _count(unet: Layout, name: str) -> int:
+    count = 0
+    while name.format(count) in unet.tensors:
+        count += 1
+    return count
