@@ -1,0 +1,213 @@
+"""The command `easel`. Every command imports what it needs when it runs, so that `--help` answers at once."""
+
+# ruff: noqa: T201 -- a command line prints
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from easel import __version__
+from easel.errors import BadRequest, EaselError, SettingsError
+
+if TYPE_CHECKING:
+    from easel.api.sdapi_models import Body
+
+_FLAGS = "flags of `easel serve` (--data-dir, --ckpt-dir, --no-half …) may follow; see `easel serve --help`"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0, 1 (failed) or 2 (wrong usage)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["serve"]:  # its flags are A1111's, not argparse's
+        return _guarded(_serve, argparse.Namespace(), words[1:])
+    options, rest = _parser().parse_known_args(words)
+    return _guarded(options.run, options, rest)
+
+
+def _guarded(command: object, options: argparse.Namespace, rest: list[str]) -> int:
+    assert callable(command)
+    try:
+        return int(command(options, rest) or 0)
+    except EaselError as error:
+        print(f"easel: {error.message}", file=sys.stderr)
+        return 2 if error.status < 500 or isinstance(error, SettingsError) else 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="easel", description="A self-hosted Stable Diffusion service.", epilog=_FLAGS)
+    parser.add_argument("--version", action="version", version=f"easel {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, epilog=_FLAGS, allow_abbrev=False)
+        command.set_defaults(run=run)
+        return command
+
+    add("serve", _serve, "run the service (what ./webui.sh starts)")
+    _picture_options(add("txt2img", _txt2img, "make a picture from a text"))
+    img2img = add("img2img", _img2img, "make a picture from a text and a picture")
+    _picture_options(img2img)
+    img2img.add_argument("-i", "--init", type=Path, required=True, metavar="FILE", help="the picture to start from")
+    img2img.add_argument("--mask", type=Path, metavar="FILE", help="white: repaint")
+    img2img.add_argument("--strength", type=float, metavar="0…1", dest="denoising_strength", help="how much may change")
+    add("models", _models, "list checkpoints, VAEs, LoRAs and embeddings")
+    add("extensions", _extensions, "list extensions and what became of them")
+    convert = add("convert", _convert, "rewrite a pickled checkpoint (.ckpt, .pt, .bin) as safetensors")
+    convert.add_argument("file", type=Path)
+    convert.add_argument("-o", "--output", type=Path, metavar="FILE")
+    add("bench", _bench, "measure this machine against plain diffusers")
+    add("doctor", _doctor, "check this installation")
+    add("info", _info, "addresses, folders and version")
+    return parser
+
+
+def _picture_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("prompt")
+    command.add_argument("-o", "--output", type=Path, default=Path("easel.png"), metavar="FILE", help="[easel.png]")
+    command.add_argument("-n", "--negative", dest="negative_prompt", metavar="TEXT", help="what must not be there")
+    command.add_argument("--model", metavar="NAME", help="checkpoint by title, name or hash")
+    command.add_argument("--sampler", dest="sampler_name", metavar="NAME")
+    command.add_argument("--scheduler", metavar="NAME")
+    command.add_argument("--count", dest="batch_size", type=int, metavar="N", help="pictures at once")
+    command.add_argument("--cfg", dest="cfg_scale", type=float, metavar="SCALE")
+    for name in ("seed", "steps", "width", "height"):
+        command.add_argument(f"--{name}", type=int, metavar="N")
+
+
+def _serve(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.settings import flags_help, read_settings
+
+    if {"-h", "--help"} & set(rest):
+        print("usage: easel serve [flags]\n\n" + flags_help())
+        return 0
+    settings = read_settings(rest, os.environ)
+    from easel.serve import serve
+
+    return serve(settings)
+
+
+def _txt2img(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.api.sdapi_models import Txt2ImgBody
+
+    return _pictures(Txt2ImgBody, _fields(options), options.output, rest)
+
+
+def _img2img(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.api.sdapi_models import Img2ImgBody
+
+    fields = _fields(options) | {"init_images": [_base64(options.init)]}
+    if options.denoising_strength is not None:
+        fields["denoising_strength"] = options.denoising_strength
+    if options.mask is not None:
+        fields["mask"] = _base64(options.mask)
+    return _pictures(Img2ImgBody, fields, options.output, rest)
+
+
+def _fields(options: argparse.Namespace) -> dict[str, object]:
+    """The body of the request that an API client would send for these options."""
+    names = ("prompt", "negative_prompt", "sampler_name", "scheduler", "batch_size", "cfg_scale")
+    fields = {name: getattr(options, name) for name in (*names, "seed", "steps", "width", "height")}
+    suffix = options.output.suffix.lower().removeprefix(".")
+    overrides = {"samples_format": suffix} if suffix in ("png", "jpg", "jpeg", "webp") else {}
+    if options.model:
+        overrides["sd_model_checkpoint"] = options.model
+    return fields | {"override_settings": overrides}
+
+
+def _base64(file: Path) -> str:
+    import base64
+
+    try:
+        return base64.b64encode(file.read_bytes()).decode("ascii")
+    except OSError as error:
+        raise EaselError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _pictures(kind: type[Body], fields: dict[str, object], output: Path, rest: list[str]) -> int:
+    from pydantic import ValidationError
+
+    from easel.one_shot import make_pictures
+    from easel.settings import read_settings
+
+    try:
+        body = kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadRequest(first["msg"], field=str(first["loc"][0]), value=first["input"]) from error
+    for file in make_pictures(read_settings(["--in-process", *rest], os.environ), body, output):
+        print(file)
+    return 0
+
+
+def _models(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.app import Easel
+    from easel.settings import read_settings
+
+    store = Easel(read_settings(rest, os.environ)).store
+    for info in store.checkpoints():
+        print(f"checkpoint  {info.title}  {info.refused_reason or info.family}")
+    for kind in ("vae", "lora", "embedding"):
+        for file in store.files(kind):
+            print(f"{kind:<10}  {file.filename}  {file.refused_reason or ''}".rstrip())
+    return 0
+
+
+def _extensions(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.app import Easel
+    from easel.settings import read_settings
+
+    registry = Easel(read_settings(rest, os.environ)).extensions
+    registry.load()
+    for status in registry.list():
+        reason = f": {status.reason}" if status.reason else ""
+        print(f"{status.name}  {status.version}  {status.state}{reason}  {status.title}")
+    return 0
+
+
+def _convert(options: argparse.Namespace, rest: list[str]) -> int:
+    _no_more(rest)
+    from easel.models.convert import convert
+
+    print(convert(options.file, options.output))
+    return 0
+
+
+def _bench(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.bench import main as bench
+
+    return bench(rest)
+
+
+def _doctor(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.deploy.doctor import examine
+    from easel.settings import read_settings
+
+    findings = examine(read_settings(rest, os.environ))
+    for finding in findings:
+        print(f"{finding.verdict:<8} {finding.about}: {finding.text}")
+    return int(any(finding.verdict == "broken" for finding in findings))
+
+
+def _info(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.settings import read_settings
+
+    settings = read_settings(rest, os.environ)
+    scheme = "https" if settings.tls_certfile else "http"
+    base = f"{scheme}://{settings.host}:{settings.bind_port}/{(settings.subpath or '').strip('/')}".rstrip("/")
+    print(f"easel {__version__}, edition {settings.edition}")
+    print(f"page    {base}/" if not settings.nowebui else "page    off (--nowebui)")
+    print(f"API     {base}/sdapi/v1, described at {base}/docs" if settings.api else "API     off (--no-api)")
+    print(f"data    {settings.data_dir}\nmodels  {settings.models_path}\nstate   {settings.state_dir}")
+    return 0
+
+
+def _no_more(rest: list[str]) -> None:
+    if rest:
+        raise EaselError(f"unexpected {rest[0]!r}")

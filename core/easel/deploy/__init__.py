@@ -1,0 +1,1 @@
+"""Putting Easel into service and checking that it is well."""

@@ -1,0 +1,43 @@
+"""Running the service until somebody stops it: logging, the ASGI server, its flags."""
+
+from __future__ import annotations
+
+import logging
+
+import uvicorn
+
+from easel.api.server import create_api
+from easel.app import Easel
+from easel.errors import SettingsError
+from easel.settings import Settings
+
+log = logging.getLogger("easel")
+_SHUTDOWN = 5  # seconds that running calls get to end
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM; the exit status. Errors: SettingsError."""
+    logging.basicConfig(level=settings.loglevel, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for remark in settings.remarks():
+        log.warning(remark)
+    app = Easel(settings)
+    try:
+        app.store.make_tree()
+    except OSError as error:
+        raise SettingsError(f"the data folder {settings.data_dir} cannot be written: {error.strerror}") from error
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_api(app),
+            host=settings.host,
+            port=settings.bind_port,
+            log_config=None,  # ours is set already
+            access_log=False,  # --api-log writes its own
+            server_header=False,
+            timeout_keep_alive=settings.timeout_keep_alive,
+            timeout_graceful_shutdown=_SHUTDOWN,
+            ssl_keyfile=settings.tls_keyfile,
+            ssl_certfile=str(settings.tls_certfile) if settings.tls_certfile else None,
+        )
+    )
+    server.run()
+    return 0 if server.started else 1
