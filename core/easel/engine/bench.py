@@ -1,0 +1,98 @@
+"""The models the engine has at hand: loading them, switching weights, and what that costs."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from easel.models.embeddings import load_embeddings
+from easel.models.families import read_checkpoint
+from easel.models.layout import read_layout
+from easel.models.loading import load_checkpoint
+
+if TYPE_CHECKING:
+    from easel.engine.weights import Weights
+    from easel.models.cache import ModelCache
+    from easel.models.checkpoint import LoadedCheckpoint
+    from easel.models.families.family import Blueprint, Family
+    from easel.models.placement import Placement
+    from easel.models.store import CheckpointInfo, ModelFile, ModelStore
+
+QUANTUM = 10.0  # the engine stays with weights for this many times what switching to them took
+
+
+class Described(NamedTuple):
+    """What a checkpoint's header says."""
+
+    family: Family
+    blueprint: Blueprint
+    bytes: int  # about what it takes in memory
+
+
+class Bench:
+    """Belongs to the engine's thread, but for `look_up` and `describe`, which any thread may call."""
+
+    def __init__(self, store: ModelStore, cache: ModelCache, placement: Placement) -> None:
+        self._store = store
+        self._cache = cache
+        self._placement = placement
+        self._infos: dict[str, CheckpointInfo] = {}
+        self._described: dict[tuple[Path, int], Described] = {}
+        self._embeddings: dict[Path, tuple[ModelFile, ...]] = {}  # those a loaded checkpoint was given
+        self.weights: Weights | None = None  # those in use
+        self.stay_until = 0.0  # perf_counter
+        self.seconds = 0.0  # spent on loading and switching so far
+        self.switches = 0
+
+    def look_up(self, checkpoint: str) -> CheckpointInfo:
+        """The file behind a checkpoint's name; UnknownName, RefusedFile."""
+        info = self._infos[checkpoint] = self._store.checkpoint(checkpoint)
+        return info
+
+    def describe(self, info: CheckpointInfo) -> Described:
+        """What a checkpoint is, from its header alone; RefusedFile, ModelError."""
+        key = (info.path, info.path.stat().st_mtime_ns)
+        if key not in self._described:
+            layout = read_layout(info.path)
+            weights = sum(prod(spec.shape) for spec in layout.tensors.values())
+            self._described[key] = Described(*read_checkpoint(layout), weights * self._placement.dtype.itemsize)
+        return self._described[key]
+
+    def checkpoint(self, name: str, *, vae: str | None = None, tiling: bool = False) -> LoadedCheckpoint:
+        """A loaded checkpoint whatever its adapters; with `vae` named, that autoencoder stands in it."""
+        start = perf_counter()
+        info = self._infos.get(name) or self.look_up(name)
+        model = self._cache.get(("checkpoint", info.path), lambda: self._load(info), self.describe(info).bytes)
+        if vae is not None:
+            file = self._store.vae(vae, info)
+            model.set_vae(None if file is None else file.path)
+        model.set_tiling(tiling)
+        self.seconds += perf_counter() - start
+        return model
+
+    def use(self, weights: Weights) -> LoadedCheckpoint:
+        """The checkpoint with exactly these weights."""
+        start = perf_counter()
+        model = self.checkpoint(weights.checkpoint, tiling=weights.tiling)
+        ready = perf_counter()
+        model.adapters.use(weights.adapters)
+        now = perf_counter()
+        self.seconds += now - ready
+        if weights != self.weights:
+            self.weights = weights
+            self.switches += 1
+            self.stay_until = now + QUANTUM * (now - start)
+        return model
+
+    def give_embeddings(self, model: LoadedCheckpoint) -> None:
+        """Let prompts name the textual inversions that are on disk by now."""
+        files = self._store.files("embedding")
+        if self._embeddings.get(model.info.path) != files:
+            model.texts.use_embeddings(load_embeddings(files, model.texts.widths)[0])
+            self._embeddings[model.info.path] = files
+
+    def _load(self, info: CheckpointInfo) -> LoadedCheckpoint:
+        self._embeddings.pop(info.path, None)
+        return load_checkpoint(info, self._placement)

@@ -1,0 +1,172 @@
+"""One picture on its way through a pass, and the rows it wants computed by the model.
+
+A picture asks (`rows`) and is answered (`Row.output`); when the last row has come, `advance` guides, blends, and moves
+its sampler on to the next evaluation. Which rows are computed together is the business of `ticks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from easel.engine.samplers.protocol import Evaluation, Prediction
+
+if TYPE_CHECKING:
+    from easel.engine.guidance import Guidance
+    from easel.engine.latents import Blend
+    from easel.engine.levels import Levels
+    from easel.engine.samplers.protocol import SamplerRun
+    from easel.engine.texts import Encoded, PictureTexts
+    from easel.engine.weights import Weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A model that denoises a picture, and what it is told. `extra`: (1, c, h, w) channels of inpainting models."""
+
+    weights: Weights
+    levels: Levels
+    texts: PictureTexts
+    extra: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """The refiner: another model takes over when `at` (0…1) of the noise levels, or of the calls, is behind.
+
+    `target` loads it.
+    """
+
+    target: Callable[[], Target]
+    at: float
+    by_calls: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One row of a batch: an input and a text. Rows with equal `group` may share a forward pass."""
+
+    x: Tensor  # (1, C, h, w)
+    timestep: float
+    text: Encoded
+    extra: Tensor | None  # (1, c, h, w), see Target
+    group: tuple[object, ...]
+    output: Tensor | None = None  # (1, C, h, w)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Picture:
+    """The state of one picture; `latents` is the picture so far, or the finished one."""
+
+    sampler: SamplerRun
+    sigma_space: bool
+    guidance: Guidance
+    target: Target
+    start: Tensor
+    switch: Switch | None = None
+    blend: Blend | None = None
+    rows: list[Row] = field(default_factory=list)  # what the pending evaluation needs
+    step: int = 0  # steps finished
+    finished: bool = False
+    call: int = 0  # denoiser calls answered
+    estimate: Callable[[], Tensor] = field(init=False)  # makes the picture so far, or the finished one
+    _evaluation: Evaluation = field(init=False)
+    _x: Tensor = field(init=False)  # what the model sees, before scaling
+    _weights: list[float] = field(default_factory=list)  # of the parts that AND joins
+
+    def __post_init__(self) -> None:
+        self.estimate = partial(_itself, self.start)
+
+    def begin(self) -> None:
+        """Ask for the first evaluation."""
+        self._move(lambda: next(self.sampler))
+
+    @property
+    def waiting(self) -> bool:
+        """Some of its rows are not computed yet."""
+        return any(row.output is None for row in self.rows)
+
+    def advance(self) -> None:
+        """All rows are there: guide, blend, and let the sampler go on to its next evaluation or its end."""
+        prediction = self._prediction()
+        self.call += 1
+        self._move(lambda: self.sampler.send(prediction))
+
+    def drop(self) -> None:
+        """Stop here; `estimate` is the picture so far."""
+        self.sampler.close()
+        self.rows = []
+        self.finished = True
+
+    def _move(self, on: Callable[[], Evaluation]) -> None:
+        try:
+            evaluation = on()
+        except StopIteration as end:
+            self.rows = []
+            self.finished = True
+            self.estimate = partial(_itself, self._blended(end.value))
+            return
+        self.step = evaluation.step
+        self._evaluation = evaluation
+        self._ask(evaluation)
+
+    def _ask(self, evaluation: Evaluation) -> None:
+        self._switch_if_due(evaluation)
+        target, call, at = self.target, self.call, evaluation.at
+        if self.sigma_space:
+            self._x = evaluation.x
+            scaled = target.levels.scaled(self._x, at)
+            timestep = target.levels.schedule.timestep_of(at) if evaluation.timestep is None else evaluation.timestep
+        else:
+            self._x = scaled = self._blended(evaluation.x)
+            timestep = at
+        parts = target.texts.parts_at(call)
+        self._weights = [weight for weight, _ in parts]
+        texts = [text for _, text in parts]
+        if self.guidance.needs_negative(call, at):
+            texts.append(target.texts.negative_at(call))
+        self.rows = [self._row(scaled, timestep, text) for text in texts]
+
+    def _row(self, x: Tensor, timestep: float, text: Encoded) -> Row:
+        group = (self.target.weights, x.shape, text.context.shape[1], text.vector is None)
+        return Row(x, timestep, text, self.target.extra, group)
+
+    def _prediction(self) -> Prediction:
+        outputs = [row.output for row in self.rows if row.output is not None]
+        parts = list(zip(self._weights, outputs, strict=False))
+        negative = outputs[-1] if len(outputs) > len(parts) else None
+        guided, base = self.guidance.combine(parts, negative)
+        levels, x, at = self.target.levels, self._x, self._evaluation.at
+        if not self.sigma_space:
+            noise = levels.noise(guided, x, at)
+            self.estimate = partial(self._blended_clean, levels, noise, x, at)
+            return Prediction(noise, noise if guided is base else levels.noise(base, x, at))
+        denoised = self._blended(levels.denoised(guided, x, at))
+        self.estimate = partial(_itself, denoised)
+        return Prediction(denoised, denoised if guided is base else levels.denoised(base, x, at))
+
+    def _blended(self, x: Tensor) -> Tensor:
+        return x if self.blend is None else self.blend(x)
+
+    def _blended_clean(self, levels: Levels, noise: Tensor, x: Tensor, at: float) -> Tensor:
+        return self._blended(levels.clean(noise, x, at))
+
+    def _switch_if_due(self, evaluation: Evaluation) -> None:
+        if (switch := self.switch) is None:
+            return
+        if switch.by_calls:
+            behind = self.call / self.guidance.calls
+        elif self.sigma_space:
+            behind = self.target.levels.progress(evaluation.at)
+        else:
+            behind = (999 - int(evaluation.at)) / 1000
+        if behind >= switch.at:
+            self.target, self.switch = switch.target(), None
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x

@@ -1,0 +1,232 @@
+"""The engine that computes: encode, denoise and decode for many jobs at once, in one thread with all models.
+
+Job threads call and wait. A pass joins the ticks of `loop`; everything else runs there between ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor
+
+from easel.engine import latents as latent
+from easel.engine.bench import Bench
+from easel.engine.encoding import Encoder, PassLength
+from easel.engine.engine import DenoisePlan, Engine, ModelFacts, ModelSpec
+from easel.engine.latents import LatentBatch, is_finite
+from easel.engine.loop import Counters, Loop, charge
+from easel.engine.passes import INPAINTING, begin, plan_levels
+from easel.engine.previews import cheap, colours_of, to_bytes
+from easel.engine.texts import TextBatch, TextCache
+from easel.engine.weights import Weights
+from easel.engine.work import Call, Run
+from easel.errors import BadRequest, NotANumber
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from easel.models.cache import ModelCache
+    from easel.models.placement import Placement
+    from easel.models.store import ModelStore
+    from easel.values.job import Job
+
+T = TypeVar("T")
+# Where sharing a forward pass stops to pay: late on a GPU, soon on a processor (`easel bench` shows it).
+LATENT_BUDGETS = {"cuda": 16 * 128 * 128}
+CPU_LATENT_BUDGET = 2 * 64 * 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How an engine works.
+
+    `reproducible`: one picture's rows to a forward pass, so that its picture is the same to the bit whoever else is
+    served. `latent_budget`: latent cells (rows x h x w) a shared forward pass should not exceed; 0 chooses by device.
+    """
+
+    max_jobs: int = 8  # that denoise at once
+    reproducible: bool = False
+    latent_budget: int = 0
+    nan_check: bool = True
+    cached_texts: int = 256
+
+
+class TickEngine(Engine):
+    """One engine on one device: `store` says what is on disk, `cache` keeps what is loaded as `placement` says."""
+
+    def __init__(
+        self, store: ModelStore, cache: ModelCache, placement: Placement, options: EngineOptions | None = None
+    ) -> None:
+        options = options or EngineOptions()
+        self._store = store
+        self._bench = Bench(store, cache, placement)
+        self._texts = TextCache(options.cached_texts)
+        self._colours: dict[tuple[str, str], Tensor] = {}
+        self._nan_check = options.nan_check
+        self._loop = Loop(
+            self._bench,
+            max_jobs=options.max_jobs,
+            latent_budget=options.latent_budget or LATENT_BUDGETS.get(placement.device.type, CPU_LATENT_BUDGET),
+            alone=options.reproducible,
+            nan_check=options.nan_check,
+        )
+
+    @property
+    def counters(self) -> Counters:
+        """What the engine did so far."""
+        return self._loop.counters
+
+    def facts(self, job: Job, model: ModelSpec) -> ModelFacts:
+        """Describe a checkpoint; errors: UnknownName, RefusedFile, ModelError.
+
+        Computes the hash of a file that has none yet, on the job's thread.
+        """
+        info = self._store.hash(self._bench.look_up(model.checkpoint))
+        described = self._bench.describe(info)
+        family, blueprint = described.family, described.blueprint
+        vae = self._store.vae(model.vae, info)
+        if vae is not None:
+            vae = self._store.hash(vae)
+        return ModelFacts(
+            title=info.title,
+            name=info.model_name,
+            short_hash=info.short_hash,
+            family=family.name,
+            pixels_per_latent=blueprint.latent.pixels,
+            native_size=family.native_size,
+            inpainting=blueprint.extra_channels == INPAINTING,
+            vae_name=None if vae is None else vae.filename,
+            vae_hash=None if vae is None else vae.short_hash,
+        )
+
+    def encode_prompts(
+        self,
+        job: Job,
+        model: ModelSpec,
+        positive: Sequence[str],
+        negative: Sequence[str],
+        *,
+        steps: int,
+        width: int,
+        height: int,
+        hires: bool = False,
+        first_pass_steps: int = 0,
+    ) -> TextBatch:
+        """Parse, schedule and encode the texts of one pass; see `Engine.encode_prompts`."""
+        weights = Weights.of(model)
+
+        def encode() -> TextBatch:
+            checkpoint = self._bench.use(weights)
+            self._bench.give_embeddings(checkpoint)
+            for name in checkpoint.adapters.unmatched:
+                job.warn(f"adapter layer without a place in this checkpoint: {name}")
+            return Encoder(
+                model=checkpoint,
+                adapters=model.adapters,
+                options=job.request.options,
+                length=PassLength(calls=steps, first_pass_calls=first_pass_steps if hires else None),
+                width=width,
+                height=height,
+                cache=self._texts,
+            ).batch(positive, negative)
+
+        return self._loop.call(Call(job, encode, weights), "encode")
+
+    def encode_pictures(self, job: Job, model: ModelSpec, pictures: Sequence[NDArray[np.uint8]]) -> LatentBatch:
+        """(H, W, 3) uint8 pictures → latents, one per picture; an array given several times is encoded once."""
+        known: dict[int, LatentBatch] = {}
+        for picture in pictures:
+            if id(picture) not in known:
+                call = Call(job, partial(self._encode_picture, model, picture), model.checkpoint)
+                known[id(picture)] = self._loop.call(call, "encode")
+        encoded = [known[id(picture)] for picture in pictures]
+        return LatentBatch(tuple(one.pictures[0] for one in encoded), encoded[0].pixels_per_latent)
+
+    def resize_latents(self, job: Job, latents: LatentBatch, mode: str, width: int, height: int) -> LatentBatch:
+        """Interpolate latents; see `Engine.resize_latents`."""
+        return self._loop.call(Call(job, partial(latent.resize, latents, mode, width, height)), "denoise")
+
+    def crop_latents(self, job: Job, latents: LatentBatch, left: int, top: int, right: int, bottom: int) -> LatentBatch:
+        """Cut columns and rows (latent units) off the sides."""
+        return self._loop.call(Call(job, partial(latent.crop, latents, left, top, right, bottom)), "denoise")
+
+    def denoise(self, job: Job, model: ModelSpec, plan: DenoisePlan) -> LatentBatch:
+        """Run a pass to its end, or to the step at which the job was interrupted, skipped or cancelled.
+
+        `plan.on_step` is called on the job's own thread; the engine does not wait for it.
+        """
+        weights = Weights.of(model)
+        run = self._loop.call(Call(job, partial(self._begin, job, model, weights, plan), weights), "denoise")
+        try:
+            return run.follow(plan.on_step)
+        finally:
+            charge(run, "denoise")
+
+    def decode(self, job: Job, model: ModelSpec, latents: LatentBatch) -> list[NDArray[np.uint8]]:
+        """Latents → (H, W, 3) uint8 pictures; NaNs raise NotANumber."""
+        calls = (Call(job, partial(self._decode_picture, model, x), model.checkpoint) for x in latents.pictures)
+        return [self._loop.call(call, "decode") for call in calls]
+
+    def compute(self, job: Job, fn: Callable[[], T]) -> T:
+        """Run `fn` on the engine's thread between ticks, charged to the job."""
+        return self._loop.call(Call(job, fn), "compute")
+
+    def close(self) -> None:
+        """Stop the engine's thread; whoever waits for it gets an error."""
+        self._loop.close()
+
+    @torch.inference_mode()
+    def _begin(self, job: Job, model: ModelSpec, weights: Weights, plan: DenoisePlan) -> Run:
+        checkpoint = self._bench.use(weights)
+        sampling = plan_levels(plan, checkpoint)
+        refiner = None if plan.refiner is None else Weights.of(plan.refiner)
+        run = Run(
+            job=job,
+            pictures=begin(plan, sampling, weights, checkpoint, lambda: self._bench.use(refiner or weights)),
+            steps=sampling.steps,
+            stage=plan.conditioning.stage,
+            pixels_per_latent=checkpoint.latent.pixels,
+            preview=partial(self._preview, job, model),
+        )
+        self._loop.join(run)
+        return run
+
+    @torch.inference_mode()
+    def _encode_picture(self, model: ModelSpec, picture: NDArray[np.uint8]) -> LatentBatch:
+        checkpoint = self._bench.checkpoint(model.checkpoint, vae=model.vae, tiling=model.tiling)
+        pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1.0
+        encoded = checkpoint.encode_pixels(pixels)
+        self._check(encoded)
+        return LatentBatch((encoded,), checkpoint.latent.pixels)
+
+    @torch.inference_mode()
+    def _decode_picture(self, model: ModelSpec, x: Tensor) -> NDArray[np.uint8]:
+        checkpoint = self._bench.checkpoint(model.checkpoint, vae=model.vae, tiling=model.tiling)
+        decoded = checkpoint.decode_latents(x)
+        self._check(decoded)
+        return to_bytes(decoded[0].permute(1, 2, 0))
+
+    def _preview(self, job: Job, model: ModelSpec, latents: LatentBatch, kind: str) -> list[NDArray[np.uint8]]:
+        if kind == "full":
+            return self.decode(job, model, latents)
+        if kind != "cheap":
+            raise BadRequest("unknown kind of preview", field="preview", value=kind, allowed="cheap, full")
+        key = (model.checkpoint, model.vae)
+        if key not in self._colours:
+            self._colours[key] = self._loop.call(
+                Call(job, partial(self._fit_colours, model), model.checkpoint), "decode"
+            )
+        return cheap(latents, self._colours[key])
+
+    @torch.inference_mode()
+    def _fit_colours(self, model: ModelSpec) -> Tensor:
+        return colours_of(self._bench.checkpoint(model.checkpoint, vae=model.vae, tiling=model.tiling))
+
+    def _check(self, x: Tensor) -> None:
+        if self._nan_check and not is_finite(x):
+            raise NotANumber
