@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+
+from easel.models.cache import available_memory
 
 CPU_INFO = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
@@ -45,6 +48,13 @@ def cpu_has_bf16(info: Path = CPU_INFO) -> bool:
         if key.strip().lower() in ("flags", "features"):
             return bool(BF16_FLAGS & set(value.split()))
     return False
+
+
+def free_memory(device: torch.device) -> Callable[[], int]:
+    """What tells how many bytes are free where models of this device live: its own memory, or the machine's."""
+    if device.type == "cuda":
+        return lambda: torch.cuda.mem_get_info(device)[0]
+    return available_memory
 
 
 def _best_device() -> str:

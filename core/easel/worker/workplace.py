@@ -70,11 +70,24 @@ def data_files(settings: Settings) -> ScopedFiles:
 
 
 def build_workplace(settings: Settings) -> Workplace:
-    """The workplace of a real worker: the tick engine on the settings' device."""
-    from easel.engine.ticks import TickEngine
+    """The workplace of a real worker: the tick engine on the settings' device. Imports torch."""
+    from easel.engine.ticks import EngineOptions, TickEngine
+    from easel.models.cache import ModelCache
+    from easel.models.placement import choose_placement, free_memory
 
+    placement = choose_placement(
+        "auto" if settings.device_id is None else f"cuda:{settings.device_id}",
+        no_half=settings.no_half or settings.precision == "full",
+        no_half_vae=settings.no_half_vae,
+    )
+    cache = ModelCache(
+        limits={} if settings.sd_dynamic_cache else {"checkpoint": 1},
+        reserved=int(settings.min_ram_reserved * 2**30),
+        free=free_memory(placement.device),
+    )
+    options = EngineOptions(max_jobs=settings.max_jobs_in_flight, reproducible=settings.reproducible)
     store = model_store(settings)
-    return assemble(settings, store, TickEngine.of(store, settings))
+    return assemble(settings, store, TickEngine(store, cache, placement, options))
 
 
 def assemble(settings: Settings, store: ModelStore, engine: Engine) -> Workplace:
