@@ -54,6 +54,12 @@ def status(registry: Registry, name: str = "one") -> ExtensionStatus:
             State.FAILED,
             "wrappers (wrapper=True) are for hooks of the style 'first'",
         ),
+        (
+            "@hookimpl(specname='rewrite_prompt')\ndef change(self, prompt): ...",
+            {},
+            State.FAILED,
+            "a hook's method has the hook's own name",
+        ),
         ("", {"easel": ">=2"}, State.UNAVAILABLE, "is written for hook API >=2; this Easel has 1."),
         ("", {"easel": "one"}, State.FAILED, "easel or requires in extension.toml"),
         ("", {"requires": ["not-there-at-all>=2"]}, State.UNAVAILABLE, "not-there-at-all>=2, which is not installed"),

@@ -12,7 +12,7 @@ from inspect import ismethod
 from typing import TYPE_CHECKING, Any
 
 from easel.errors import EaselError, ExtensionError
-from easel.hookspecs import hookimpl
+from easel.hookspecs import STYLES, hookimpl
 
 if TYPE_CHECKING:
     import pluggy
@@ -27,7 +27,7 @@ class Part:
 
     def __init__(self, name: str, plugin: object, manager: pluggy.PluginManager, *, extension: str, last: bool) -> None:
         self.name, self.extension = name, extension
-        for hook in dir(plugin):
+        for hook in STYLES:
             options = manager.parse_hookimpl_opts(plugin, hook)
             if options is not None and options["trylast"] == last:
                 function = getattr(plugin, hook)

@@ -92,6 +92,8 @@ def check_hooks(extension: Extension) -> None:
             near = get_close_matches(caller.name, hookspecs.STYLES, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"hooks are: {', '.join(hookspecs.STYLES)}"
             raise ExtensionError(extension.name, caller.name, f"there is no such hook; {hint}")
+        if manager.parse_hookimpl_opts(extension, caller.name) is None:
+            raise ExtensionError(extension.name, caller.name, "a hook's method has the hook's own name (no specname)")
         for implementation in caller.get_hookimpls():
             if implementation.hookwrapper or (implementation.wrapper and hookspecs.STYLES[caller.name] != "first"):
                 reason = "wrappers (wrapper=True) are for hooks of the style 'first'; use tryfirst or trylast"
