@@ -135,6 +135,12 @@ def test_one_picture_serves_the_batch_and_several_are_one_each():
         prepare_start(two, 96, 64, Options(), batch_size=1)
 
 
+def test_start_pictures_can_be_told_apart():
+    """Pillow's pictures compare by content and cannot be hashed; a picture to start from is itself only."""
+    start = prepare_start(PLAIN, 96, 64, Options(), batch_size=2)
+    assert len(set(start.pictures)) == 1
+
+
 def test_errors_name_the_field():
     with pytest.raises(BadImage, match=r"init_images\[1\]"):
         prepare_start(InitImages(pictures=(INIT, EncodedPicture(b"x"))), 96, 64, Options(), batch_size=2)

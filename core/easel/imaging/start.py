@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _STRETCH_LATENT = 3  # resize_mode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StartMask:
     """A prepared mask: `work` at the pass's size, `cover` where results cover the original, `box` if cropped."""
 
@@ -57,7 +57,7 @@ class StartMask:
         return np.around(levels) if self.rounded else levels
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StartPicture:
     """One picture to start from: `pixels` to encode, `overlay` to lay over the result, `colors` to match."""
 
@@ -77,7 +77,7 @@ class StartPicture:
         return result if self.overlay is None else lay_over(result, self.overlay, self.box)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Start:
     """All pictures of one img2img batch. `blank_mask`: a mask was given, but "only masked" found nothing in it."""
 
