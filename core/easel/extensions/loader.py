@@ -65,7 +65,7 @@ def _missing(requirement: Any) -> str:
 
 def load_extension(manifest: Manifest, folder: Path, data: Path, environment: Mapping[str, str]) -> Extension:
     """Import the folder and make an instance whose hooks are checked. Errors: ExtensionError, with the reason."""
-    module = _import(manifest, folder)
+    module = import_package(manifest, folder)
     entry = getattr(module, manifest.entry, None)
     if not isclass(entry) or not issubclass(entry, Extension):
         reason = f"entry {manifest.entry!r} is not a subclass of easel.Extension in __init__.py"
@@ -128,7 +128,7 @@ def _settings(entry: type[Extension], name: str, environment: Mapping[str, str])
     return model.model_validate(given)
 
 
-def _import(manifest: Manifest, folder: Path) -> ModuleType:
+def import_package(manifest: Manifest, folder: Path) -> ModuleType:
     """The extension's package; imported already and from the same folder, it is used again."""
     name = f"{PARENT}.{manifest.package}"
     loaded = sys.modules.get(name)

@@ -29,7 +29,8 @@ class Workplace:
 
     def switch(self, name: str, on: bool) -> None:
         """Switch an extension on or off; what came of it stands in the log."""
-        self.extensions.enable(name) if on else self.extensions.disable(name)
+        # The gateway remembers the choice.
+        self.extensions.enable(name, remember=False) if on else self.extensions.disable(name, remember=False)
 
     def close(self) -> None:
         """Stop the engine and the extensions."""
@@ -90,9 +91,9 @@ def build_workplace(settings: Settings) -> Workplace:
     return assemble(settings, store, TickEngine(store, cache, placement, options))
 
 
-def assemble(settings: Settings, store: ModelStore, engine: Engine) -> Workplace:
-    """Extensions and road around an engine."""
-    extensions = extension_registry(settings)
+def assemble(settings: Settings, store: ModelStore, engine: Engine, extensions: Registry | None = None) -> Workplace:
+    """Extensions (default: those that the settings allow) and road around an engine."""
+    extensions = extensions or extension_registry(settings)
     extensions.load([Pictures(), OutputSaver(data_files(settings))])
     workplace = Workplace(settings, store, engine, extensions, Road(engine, extensions.hold))
     extensions.start(workplace)

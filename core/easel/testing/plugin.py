@@ -1,0 +1,96 @@
+"""pytest fixtures for extensions' tests; see `easel.testing`. Nothing of Easel is imported before a test asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
+    from easel.extensions.extension import Extension
+    from easel.extensions.manifest import Manifest
+    from easel.testing.service import EaselUnderTest
+    from easel.values.result import Result
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell pytest our mark."""
+    config.addinivalue_line("markers", "easel_settings(**fields): settings of the extension under test")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(module_path: Path) -> None:
+    """Before a test module is imported: make the extension above it importable as `easel_extensions.<folder>`."""
+    folder = _folder_above(module_path)
+    if folder is not None:
+        from easel.extensions.loader import import_package
+
+        import_package(_manifest(folder), folder)
+
+
+@pytest.fixture
+def easel_extension(request: pytest.FixtureRequest, tmp_path: Path) -> Extension:
+    """The extension above the test file, loaded as a service loads it but not started."""
+    from easel.extensions.loader import check_requirements, load_extension
+
+    folder = _folder_of(request)
+    manifest = _manifest(folder)
+    check_requirements(manifest)
+    return load_extension(manifest, folder, tmp_path / "extension-data", _environment(request, manifest))
+
+
+@pytest.fixture
+def easel_client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestClient]:
+    """An HTTP client of a running service with the extension above the test file."""
+    from fastapi.testclient import TestClient
+
+    from easel.api.server import create_api
+    from easel.testing.service import EaselUnderTest
+
+    folder = _folder_of(request)
+    app = EaselUnderTest(tmp_path / "data", folder, _environment(request, _manifest(folder)))
+    api = create_api(app)
+    api.state.easel = app
+    with TestClient(api, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def easel_app(easel_client: TestClient) -> EaselUnderTest:
+    """The service behind `easel_client`."""
+    app: EaselUnderTest = easel_client.app.state.easel  # type: ignore[attr-defined]
+    return app
+
+
+@pytest.fixture
+def easel_generate(easel_app: EaselUnderTest) -> Callable[..., Result]:
+    """`easel_generate(prompt, scripts={...}, **fields)`: one request through the whole service."""
+    return easel_app.generate
+
+
+def _folder_above(path: Path) -> Path | None:
+    return next((folder for folder in path.parents if (folder / "extension.toml").is_file()), None)
+
+
+def _folder_of(request: pytest.FixtureRequest) -> Path:
+    folder = _folder_above(request.path)
+    if folder is None:
+        raise pytest.UsageError(f"{request.path.name}: no extension.toml in the folders above")
+    return folder
+
+
+def _manifest(folder: Path) -> Manifest:
+    from easel.extensions.manifest import read_manifest
+
+    return read_manifest(folder)
+
+
+def _environment(request: pytest.FixtureRequest, manifest: Manifest) -> dict[str, str]:
+    mark = request.node.get_closest_marker("easel_settings")
+    given: dict[str, Any] = mark.kwargs if mark else {}
+    prefix = f"EASEL_EXT_{manifest.package.upper()}__"
+    return {prefix + name.upper(): str(value) for name, value in given.items()}

@@ -1,0 +1,136 @@
+"""The kit for authors: what `check` finds, and what the service under test lets nobody overlook."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from easel.errors import ExtensionError
+from easel.testing import EaselUnderTest, check
+
+Write = Callable[..., Path]
+LORA = Path(__file__).parents[2] / "extensions" / "lora"
+
+
+@pytest.fixture
+def complete(write: Write) -> Write:
+    """`write`, with README and tests."""
+
+    def complete(name: str, body: str = "", **keys: object) -> Path:
+        folder = write(name, body, **keys)
+        (folder / "README.md").write_text("What it does.")
+        (folder / "tests").mkdir()
+        (folder / "tests" / "test_it.py").write_text("")
+        return folder
+
+    return complete
+
+
+@contextmanager
+def running(folder: Path, data: Path) -> Iterator[EaselUnderTest]:
+    app = EaselUnderTest(data, folder)
+    try:
+        app.start()
+        yield app
+    finally:
+        app.stop()
+
+
+def test_our_own_extension_is_fine() -> None:
+    assert check(LORA) == []
+
+
+def test_a_minimal_extension_is_fine(complete: Write) -> None:
+    assert check(complete("fine")) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "keys", "problem"),
+    [
+        ("", {"colour": "red"}, "extension.toml: unknown key 'colour'"),
+        ("", {"head": "import easel.values.job"}, "__init__.py: imports easel.values.job; public names are those of"),
+        (
+            "",
+            {"head": "1 / 0"},
+            "start: one is failed: extension 'one' failed in import: ZeroDivision",
+        ),
+        ("", {"requires": ["not-there>=1"]}, "start: one is unavailable: needs not-there>=1"),
+        ("@hookimpl\ndef startup(self, app): 1 / 0", {}, "start: one is failed: extension 'one' failed in startup"),
+        ("@hookimpl\ndef rewrite_promt(self, prompt): ...", {}, "did you mean 'rewrite_prompt'?"),
+        (
+            "@hookimpl\ndef rewrite_prompt(self, prompt): 1 / 0",
+            {},
+            "generate: extension 'one' failed in rewrite_prompt",
+        ),
+        ("@hookimpl\ndef process_images(self, images): return images[:1]", {}, "generate: 4 pictures were asked for"),
+        (
+            "n = 0\n@hookimpl\ndef rewrite_prompt(self, prompt):\n    self.n += 1\n"
+            "    return replace(prompt, positive=tuple(f'{self.n}' for _ in prompt.positive))",
+            {},
+            "generate: the same request made other pictures the second time",
+        ),
+        ("", {"head": "import sys\nsys.path.append('/nowhere')"}, "import: changes sys.path"),
+    ],
+)
+def test_what_is_wrong_is_found(
+    body: str, keys: dict[str, str], problem: str, complete: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    found = [str(one) for one in check(complete("one", body, **keys))]
+    assert any(problem in one for one in found), found
+
+
+def test_readme_and_tests_are_missed(write: Write) -> None:
+    assert [problem.where for problem in check(write("one"))] == ["README.md", "tests"]
+
+
+def test_only_the_extension_under_test_is_on(write: Write, tmp_path: Path) -> None:
+    with running(write("one", "@hookimpl\ndef register_scripts(self): return []"), tmp_path / "data") as app:
+        assert [status.name for status in app.extensions.list()] == ["one"]
+        assert len(app.generate("a cat", batch_size=2).images) == 2
+
+
+def test_scripts_by_position_and_by_name(write: Write, tmp_path: Path) -> None:
+    folder = write(
+        "one",
+        """
+        @hookimpl
+        def register_scripts(self): return [Script("Say", Say), Script("Always", Often, always_on=True)]
+        @hookimpl
+        def rewrite_prompt(self, prompt, job):
+            said = job.script_args(Say)
+            words = (said.word if said else "") + job.script_args(Often).ending
+            return replace(prompt, positive=tuple(words for _ in prompt.positive))
+        """,
+        head="""
+        from pydantic import BaseModel
+        class Say(BaseModel):
+            word: str = "hello"
+        class Often(BaseModel):
+            ending: str = "."
+        """,
+    )
+    with running(folder, tmp_path / "data") as app:
+        for scripts in ({"say": ["hi"], "always": {"ending": "!"}}, {"Say": {}}, {}):
+            app.generate(scripts=scripts)
+        texts = [call.arguments["positive"][0] for call in app.engine.called("encode_prompts")]
+    assert texts == ["hi!", "hello.", "."]
+
+
+def test_a_hook_that_a_service_would_leave_out_fails_here(write: Write, tmp_path: Path) -> None:
+    folder = write("one", "@hookimpl\ndef process_images(self, images): 1 / 0")
+    with (
+        running(folder, tmp_path / "data") as app,
+        pytest.raises(ExtensionError, match="'one' failed in process_images: ZeroDivisionError"),
+    ):
+        app.generate("a cat")
+
+
+def test_a_copied_extension_can_be_tested_where_it_lies(tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "lora"
+    shutil.copytree(LORA, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    assert check(folder) == []
