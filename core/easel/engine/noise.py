@@ -83,7 +83,7 @@ class PictureNoise:
 
 
 def generator(source: str, seed: int, device: torch.device) -> Draw:
-    """A function that draws standard normal float32 tensors of a shape, each call the next ones. Errors: UnknownName."""
+    """Draws standard normal float32 tensors of a shape; each call gives the next ones. Errors: UnknownName."""
     if source not in SOURCES:
         raise UnknownName.among("randn_source", source, SOURCES)
     if source == "NV":
@@ -171,8 +171,8 @@ def box_muller(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray
 class BrownianPath:
     """A Brownian path W over [start, end] that is a function of its seed alone, not of where it was looked at.
 
-    W is fixed by halving: the middle of an interval lies between its ends plus a normal number whose seed comes from the
-    interval's place in the tree of halves, down to a millionth. The tree and its seeds are those of torchsde's
+    W is fixed by halving: the middle of an interval lies between its ends plus a normal number whose seed comes from
+    the interval's place in the tree of halves, down to a millionth. The tree and its seeds are those of torchsde's
     BrownianTree, whose noise A1111's pictures are made with; this one can draw from any source.
     """
 
@@ -184,7 +184,8 @@ class BrownianPath:
 
     def increment(self, origin: float, target: float) -> Tensor:
         """W(target) - W(origin), divided by the root of the distance so that its variance is 1."""
-        return (self._at(target) - self._at(origin)) / abs(target - origin) ** 0.5
+        change: Tensor = (self._at(target) - self._at(origin)) / abs(target - origin) ** 0.5
+        return change
 
     def _at(self, time: float) -> Tensor:
         time = min(max(_to_millionth(time), self._start), self._end)

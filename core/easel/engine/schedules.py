@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -22,7 +23,7 @@ Array = NDArray[np.float64]
 LEVELS = 1000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class NoiseSchedule:
     """The discrete noise levels of a model, rising: `timesteps` (n,) and the `alphas_cumprod` (n,) that belong to them.
 
@@ -33,11 +34,17 @@ class NoiseSchedule:
     alphas_cumprod: Array
     quantize: bool = False
 
-    @property
+    @cached_property
     def sigmas(self) -> Array:
         """The sigma of every level (n,)."""
         sigmas: Array = np.sqrt((1 - self.alphas_cumprod) / self.alphas_cumprod)
         return sigmas
+
+    @cached_property
+    def log_sigmas(self) -> Array:
+        """The logarithms of `sigmas`."""
+        logarithms: Array = np.log(self.sigmas)
+        return logarithms
 
     @property
     def sigma_range(self) -> tuple[float, float]:
@@ -46,14 +53,13 @@ class NoiseSchedule:
 
     def timestep_of(self, sigma: float) -> float:
         """The timestep at which the model expects noise of this sigma; outside the range, the nearest level's."""
-        log_sigmas, log_sigma = np.log(self.sigmas), math.log(sigma)
         if self.quantize:
-            return float(self.timesteps[np.abs(log_sigmas - log_sigma).argmin()])
-        return float(np.interp(log_sigma, log_sigmas, self.timesteps))
+            return float(self.timesteps[np.abs(self.log_sigmas - math.log(sigma)).argmin()])
+        return float(np.interp(math.log(sigma), self.log_sigmas, self.timesteps))
 
     def sigma_of(self, timestep: float) -> float:
         """The sigma of a timestep, which may be a fraction."""
-        return math.exp(np.interp(timestep, self.timesteps, np.log(self.sigmas)))
+        return math.exp(np.interp(timestep, self.timesteps, self.log_sigmas))
 
     def alpha_cumprod_of(self, timestep: float) -> float:
         """ᾱ of a timestep; a fraction is cut off."""

@@ -44,7 +44,7 @@ def dpm_fast(plan: SamplingPlan, x: Tensor, noise: NoiseSource) -> SamplerRun:
         else:
             _, eps_1 = yield from _second_order(x, eps, sigma, down, 1 / 3, done + 1)
             x = yield from _third_order(x, eps, eps_1, sigma, down, done + 2)
-        x = x + noise.draw() * (plan.s_noise * up)
+        x = x + noise.draw() * (plan.churn.s_noise * up)
         done, sigma = done + order, after
     return x
 
@@ -83,7 +83,7 @@ def dpm_adaptive(
         factor = 1 + math.atan((1 / (error + 1e-8)) ** (1 / controlled_order) - 1)
         h *= factor
         if factor >= 0.81:
-            x, x_before, sigma = x_high + noise.draw() * (plan.s_noise * up), x_low, after
+            x, x_before, sigma = x_high + noise.draw() * (plan.churn.s_noise * up), x_low, after
     return x
 
 
@@ -98,7 +98,9 @@ def _noise_at(x: Tensor, sigma: float, step: int) -> Part[Tensor]:
     return slope(x, sigma, answer.value)
 
 
-def _second_order(x: Tensor, eps: Tensor, sigma: float, down: float, r: float, step: int) -> Part[tuple[Tensor, Tensor]]:
+def _second_order(
+    x: Tensor, eps: Tensor, sigma: float, down: float, r: float, step: int
+) -> Part[tuple[Tensor, Tensor]]:
     """DPM-Solver-2 with its middle at `r` of the step: the solution and eps at the middle."""
     h = math.log(sigma / down)
     middle = sigma * math.exp(-r * h)

@@ -47,7 +47,7 @@ def dpm2_ancestral(plan: SamplingPlan, x: Tensor, noise: NoiseSource) -> Sampler
         halfway = x + (middle - sigma) * direction
         answer = yield Evaluation(halfway, middle, step)
         x = x + (down - sigma) * slope(halfway, middle, answer.value)
-        x = x + noise.draw() * (plan.s_noise * up)
+        x = x + noise.draw() * (plan.churn.s_noise * up)
     return x
 
 
@@ -64,7 +64,7 @@ def dpm_plus_2s_ancestral(plan: SamplingPlan, x: Tensor, noise: NoiseSource) -> 
             answer = yield Evaluation(halfway, middle, step)
             x = toward(x, answer.value, down / sigma)
         if after > 0:
-            x = x + noise.draw() * (plan.s_noise * up)
+            x = x + noise.draw() * (plan.churn.s_noise * up)
     return x
 
 

@@ -41,10 +41,10 @@ def dpm_plus_sde(plan: SamplingPlan, x: Tensor, noise: NoiseSource) -> SamplerRu
             return x + (after - sigma) * slope(x, sigma, denoised)
         middle = math.sqrt(sigma * after)
         down, up = ancestral_step(sigma, middle, plan.eta)
-        halfway = toward(x, denoised, down / sigma) + path(sigma, middle) * (plan.s_noise * up)
+        halfway = toward(x, denoised, down / sigma) + path(sigma, middle) * (plan.churn.s_noise * up)
         denoised = (yield Evaluation(halfway, middle, step)).value
         down, up = ancestral_step(sigma, after, plan.eta)
-        x = toward(x, denoised, down / sigma) + path(sigma, after) * (plan.s_noise * up)
+        x = toward(x, denoised, down / sigma) + path(sigma, after) * (plan.churn.s_noise * up)
     return x
 
 
@@ -97,4 +97,4 @@ def dpm_plus_3m_sde(plan: SamplingPlan, x: Tensor, noise: NoiseSource) -> Sample
 
 def _noise_of_step(plan: SamplingPlan, after: float, h: float) -> float:
     """How much noise brings x back to `after` after it went down by exp(-eta·h) more."""
-    return plan.s_noise * after * math.sqrt(-math.expm1(-2 * plan.eta * h))
+    return plan.churn.s_noise * after * math.sqrt(-math.expm1(-2 * plan.eta * h))

@@ -63,10 +63,11 @@ def churn(plan: SamplingPlan, x: Tensor, sigma: float, noise: NoiseSource) -> tu
 
     The noise is drawn even where it is not used: A1111's pictures depend on the place in the sequence of draws.
     """
-    inside = plan.s_tmin <= sigma <= plan.s_tmax
-    gamma = min(plan.s_churn / (len(plan.sigmas) - 1), math.sqrt(2) - 1) if inside else 0.0
+    settings = plan.churn
+    inside = settings.s_tmin <= sigma <= settings.s_tmax
+    gamma = min(settings.s_churn / (len(plan.sigmas) - 1), math.sqrt(2) - 1) if inside else 0.0
     fresh = noise.draw()
     if gamma <= 0:
         return x, sigma
     raised = sigma * (1 + gamma)
-    return x + fresh * plan.s_noise * math.sqrt(raised**2 - sigma**2), raised
+    return x + fresh * settings.s_noise * math.sqrt(raised**2 - sigma**2), raised

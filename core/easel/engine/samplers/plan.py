@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,19 @@ from easel.errors import BadRequest
 from easel.values.options import Options
 from easel.values.request import GenerationRequest
 from easel.values.sampling import Sampler, find_sampler, scheduler_that_runs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Churn:
+    """Fresh noise in the midst of sampling (Karras et al. 2022), under A1111's names: how much, between which sigmas.
+
+    `s_noise` scales the fresh noise of the ancestral and SDE samplers too.
+    """
+
+    s_churn: float = 0.0
+    s_tmin: float = 0.0
+    s_tmax: float = math.inf
+    s_noise: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,14 +49,8 @@ class SamplingPlan:
     noise_scale: float = 1.0
     img2img: bool = False
     eta: float = 1.0
-    s_churn: float = 0.0
-    s_tmin: float = 0.0
-    s_tmax: float = math.inf
-    s_noise: float = 1.0
-    uni_pc_variant: str = "bh1"
-    uni_pc_skip_type: str = "time_uniform"
-    uni_pc_order: int = 3
-    uni_pc_lower_order_final: bool = True
+    churn: Churn = Churn()
+    options: Options = field(default_factory=Options)
 
     @property
     def denoiser_calls(self) -> int:
@@ -54,17 +61,6 @@ class SamplingPlan:
         """The first x from unit noise and, in img2img, the start picture's latents; all (1, C, h, w)."""
         x = noise * self.noise_scale
         return x if init is None else x + init * self.init_scale
-
-    def denoised(self, x: Tensor, at: float, prediction: Tensor) -> Tensor:
-        """The picture x0 that a prediction at `x` stands for."""
-        if self.sampler.space == "sigma":
-            return prediction
-        alpha = self.schedule.alpha_cumprod_of(at)
-        return (x - math.sqrt(1 - alpha) * prediction) / math.sqrt(alpha)
-
-    def model_timestep(self, sigma: float) -> float:
-        """The timestep to tell the model for a sigma."""
-        return self.schedule.timestep_of(sigma)
 
 
 def plan_sampling(
@@ -93,11 +89,8 @@ def plan_sampling(
         sdxl=sdxl,
         steps=steps,
         eta=_eta(request, found),
-        **_churn(request, found),
-        uni_pc_variant=request.options.uni_pc_variant,
-        uni_pc_skip_type=request.options.uni_pc_skip_type,
-        uni_pc_order=int(request.options.uni_pc_order),
-        uni_pc_lower_order_final=request.options.uni_pc_lower_order_final,
+        churn=_churn(request, found),
+        options=request.options,
     )
     levels = _sigma_levels if found.space == "sigma" else _timestep_levels
     return levels(plan, label, request.options, strength, exact_steps or request.options.img2img_fix_steps)
@@ -108,15 +101,15 @@ def _eta(request: GenerationRequest, sampler: Sampler) -> float:
     return option if request.eta is None else request.eta
 
 
-def _churn(request: GenerationRequest, sampler: Sampler) -> dict[str, float]:
+def _churn(request: GenerationRequest, sampler: Sampler) -> Churn:
     """The s_* values the sampler listens to; an option that was changed wins over the request, as in A1111."""
-    chosen = {}
+    chosen: dict[str, float] = {}
     for name in sampler.takes:
         option, asked = getattr(request.options, name), getattr(request, name)
         chosen[name] = asked if asked is not None and option == getattr(Options(), name) else option
     if chosen.get("s_tmax") == 0:
         chosen["s_tmax"] = math.inf
-    return chosen
+    return Churn(**chosen)
 
 
 def _sigma_levels(
@@ -179,5 +172,5 @@ def make_sigmas(plan: SamplingPlan, label: str, options: Options, steps: int) ->
         sdxl=plan.sdxl,
     )
     discard = options.always_discard_next_to_last_sigma or plan.sampler.discard_next_to_last_sigma
-    sigmas = [float(sigma) for sigma in np.float32(schedules.RULES[scheduler.name](steps + discard, span))]
+    sigmas = schedules.RULES[scheduler.name](steps + discard, span).astype(np.float32).tolist()
     return tuple(sigmas[:-2] + sigmas[-1:] if discard else sigmas)

@@ -7,6 +7,7 @@ timesteps make n-1 steps.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -36,7 +37,7 @@ def ddim_step(
     """One step from timestep `t` down to `before`, with the plan's eta of fresh noise."""
     alpha, alpha_before = plan.schedule.alpha_cumprod_of(t), plan.schedule.alpha_cumprod_of(before)
     fresh = plan.eta * math.sqrt((1 - alpha_before) / (1 - alpha) * (1 - alpha / alpha_before))
-    moved = math.sqrt(alpha_before) * plan.denoised(x, t, predicted)
+    moved = math.sqrt(alpha_before) * _x0(plan, x, t, predicted)
     moved = moved + math.sqrt(max(0.0, 1 - alpha_before - fresh**2)) * direction
     return moved + fresh * noise.draw() if fresh else moved
 
@@ -62,11 +63,15 @@ def plms(plan: SamplingPlan, x: Tensor, noise: NoiseSource) -> SamplerRun:
 
 def _downward(plan: SamplingPlan) -> list[tuple[int, int]]:
     """The steps (from, to), from the highest timestep to the lowest."""
-    down = plan.timesteps[::-1]
-    return list(zip(down[:-1], down[1:], strict=True))
+    return list(pairwise(plan.timesteps[::-1]))
 
 
 def _transfer(plan: SamplingPlan, x: Tensor, t: int, before: int, eps: Tensor) -> Tensor:
     """The transfer of PNDM (equation 11), which is DDIM's step without noise."""
     alpha_before = plan.schedule.alpha_cumprod_of(before)
-    return math.sqrt(alpha_before) * plan.denoised(x, t, eps) + math.sqrt(1 - alpha_before) * eps
+    return math.sqrt(alpha_before) * _x0(plan, x, t, eps) + math.sqrt(1 - alpha_before) * eps
+
+
+def _x0(plan: SamplingPlan, x: Tensor, t: int, eps: Tensor) -> Tensor:
+    alpha = plan.schedule.alpha_cumprod_of(t)
+    return (x - math.sqrt(1 - alpha) * eps) / math.sqrt(alpha)

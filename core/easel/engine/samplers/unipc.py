@@ -16,7 +16,7 @@ from torch import Tensor
 from easel.engine.samplers.plan import SamplingPlan
 from easel.engine.samplers.protocol import Evaluation, NoiseSource, SamplerRun
 from easel.engine.schedules import LEVELS, Array, NoiseSchedule
-from easel.errors import BadRequest
+from easel.errors import UnknownName
 
 SKIP_TYPES = ("time_uniform", "time_quadratic", "logSNR")
 VARIANTS = ("bh1", "bh2", "vary_coeff")
@@ -38,12 +38,12 @@ class Level:
 
 def unipc(plan: SamplingPlan, x: Tensor, noise: NoiseSource) -> SamplerRun:
     """Multistep UniPC of the plan's order and variant; fewer steps than the order lower it."""
-    if plan.uni_pc_variant not in VARIANTS:
-        allowed = ", ".join(VARIANTS)
-        raise BadRequest("unknown variant", field="uni_pc_variant", value=plan.uni_pc_variant, allowed=allowed)
+    options = plan.options
+    if options.uni_pc_variant not in VARIANTS:
+        raise UnknownName.among("uni_pc_variant", options.uni_pc_variant, VARIANTS)
     levels = time_levels(plan)
     steps = len(levels) - 1
-    top_order = max(1, min(plan.uni_pc_order, steps))
+    top_order = max(1, min(int(options.uni_pc_order), steps))
     past: list[tuple[Level, Tensor]] = []  # levels and their x0, newest first
     if steps < 1:
         return x
@@ -51,7 +51,7 @@ def unipc(plan: SamplingPlan, x: Tensor, noise: NoiseSource) -> SamplerRun:
     past.append((levels[0], _x0(x, levels[0], answer.value)))
     for step in range(1, steps + 1):
         order = min(top_order, step)
-        if plan.uni_pc_lower_order_final and step >= top_order:
+        if options.uni_pc_lower_order_final and step >= top_order:
             order = min(order, steps + 1 - step)
         level, terms = levels[step], past[:order]
         predicted = _moved(plan, x, level, terms, None)
@@ -73,17 +73,16 @@ def time_levels(plan: SamplingPlan) -> list[Level]:
     if steps == 0:
         return []
     start = (plan.timesteps[-1] + 1) / LEVELS if plan.img2img else 1.0
-    end = 1 / LEVELS
-    if plan.uni_pc_skip_type == "time_uniform":
+    end, spacing = 1 / LEVELS, plan.options.uni_pc_skip_type
+    if spacing == "time_uniform":
         times = np.linspace(start, end, steps + 1)
-    elif plan.uni_pc_skip_type == "time_quadratic":
+    elif spacing == "time_quadratic":
         times = np.linspace(math.sqrt(start), math.sqrt(end), steps + 1) ** 2
-    elif plan.uni_pc_skip_type == "logSNR":
+    elif spacing == "logSNR":
         low, high = _level(plan.schedule, start).lam, _level(plan.schedule, end).lam
         times = _time_of(plan.schedule, np.linspace(low, high, steps + 1))
     else:
-        allowed = ", ".join(SKIP_TYPES)
-        raise BadRequest("unknown spacing", field="uni_pc_skip_type", value=plan.uni_pc_skip_type, allowed=allowed)
+        raise UnknownName.among("uni_pc_skip_type", spacing, SKIP_TYPES)
     return [_level(plan.schedule, float(t)) for t in times]
 
 
@@ -116,10 +115,10 @@ def _moved(
     changes = [one - newest for _, one in older] + ([found - newest] if found is not None else [])
     if not changes:
         return x
-    if plan.uni_pc_variant == "vary_coeff":
+    if plan.options.uni_pc_variant == "vary_coeff":
         weights = _vary_weights(ratios, h, corrects=found is not None)
     else:
-        weights = _bh_weights(ratios, h, scale=-h if plan.uni_pc_variant == "bh1" else math.expm1(-h))
+        weights = _bh_weights(ratios, h, scale=-h if plan.options.uni_pc_variant == "bh1" else math.expm1(-h))
     for weight, ratio, change in zip(weights, ratios, changes, strict=True):
         x = x - level.alpha * weight / ratio * change
     return x
