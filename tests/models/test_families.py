@@ -19,6 +19,7 @@ from easel.models.layout import read_layout
 from easel.models.loading import load_checkpoint
 from easel.models.placement import Placement
 from easel.models.store import CheckpointInfo
+from easel.models.text import size_vector
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
@@ -60,7 +61,7 @@ def test_family_is_found_from_the_header(kind: str, made: Callable[[str], Path])
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_denoiser_computes_what_diffusers_does(kind: str, made: Callable[[str], Path]) -> None:
-    """The oracle is diffusers' own conversion of the same file, in its own UNet (SDXL's sizes through its own maths)."""
+    """The oracle is diffusers' own conversion of the same file in its own UNet, SDXL's sizes by its own maths."""
     path = made(kind)
     recipe: Recipe = KINDS[kind][0]
     loaded = load(path)
@@ -81,8 +82,6 @@ def test_denoiser_computes_what_diffusers_does(kind: str, made: Callable[[str], 
         values = loaded.blueprint.numbers(size) if loaded.blueprint.numbers else ()
         assert len(values) == numbers
         added = {"text_embeds": pooled, "time_ids": torch.tensor([values, values])}
-        from easel.models.text import size_vector
-
         vector = size_vector(pooled, values)
     with torch.inference_mode():
         expected = oracle(x, t, context, added_cond_kwargs=added).sample

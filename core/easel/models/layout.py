@@ -126,7 +126,7 @@ def _read_header(path: Path) -> tuple[list[tuple[str, str, tuple[int, ...]]], Ma
     with path.open("rb") as file:
         start = file.read(8)
         length = int.from_bytes(start, "little")
-        if len(start) < 8 or start[:1] == b"<" or length > min(MAX_HEADER, size - 8):
+        if len(start) < 8 or length > min(MAX_HEADER, size - 8):
             raise RefusedFile(f"{path.name}: not a safetensors file, or cut off{_looks_like(start)}")
         header = _parse_object(file.read(length), path.name)
     metadata = header.pop("__metadata__", {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from easel.errors import RefusedFile
 from easel.models.layout import Layout
 
 ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
@@ -15,18 +14,22 @@ RESNET = {"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2"
 
 def is_ldm(vae: Layout) -> bool:
     """An autoencoder with LDM names (prefix already cut)."""
-    return "decoder.mid.block_1.conv1.weight" in vae.tensors
+    return "encoder.down.0.block.0.conv1.weight" in vae.tensors
 
 
-def config_from_ldm(vae: Layout) -> dict[str, Any]:
-    """Arguments for diffusers' AutoencoderKL, read from the tensors."""
+def is_diffusers(vae: Layout) -> bool:
+    """An autoencoder with diffusers' names."""
+    return "encoder.down_blocks.0.resnets.0.conv1.weight" in vae.tensors
+
+
+def config_from_tensors(vae: Layout) -> dict[str, Any]:
+    """Arguments for diffusers' AutoencoderKL, read from tensors with names of either kind."""
+    block = "encoder.down.{}.block.{}.conv1.weight" if is_ldm(vae) else "encoder.down_blocks.{}.resnets.{}.conv1.weight"
     channels: list[int] = []
-    while f"encoder.down.{len(channels)}.block.0.conv1.weight" in vae.tensors:
-        channels.append(vae.shape(f"encoder.down.{len(channels)}.block.0.conv1.weight")[0])
-    if not channels:
-        raise RefusedFile(f"{vae.label}: an autoencoder of a form Easel does not know")
+    while block.format(len(channels), 0) in vae.tensors:
+        channels.append(vae.shape(block.format(len(channels), 0))[0])
     blocks = 1
-    while f"encoder.down.0.block.{blocks}.conv1.weight" in vae.tensors:
+    while block.format(0, blocks) in vae.tensors:
         blocks += 1
     quantised = "quant_conv.weight" in vae.tensors
     return {

@@ -160,11 +160,14 @@ def vae_part(layout: Layout, prefix: str = LDM_VAE) -> Part:
         sources = {autoencoder.renamed(name): (f"vae.{name}", "") for name in layout.below("vae.").tensors}
         return Part(build=partial(_build_vae, kind, config), sources=sources)
     here = layout.below(prefix)
-    if not autoencoder.is_ldm(here):
+    if not autoencoder.is_ldm(here) and not autoencoder.is_diffusers(here):
         raise ModelError(f"{layout.label}: the file has no autoencoder (VAE)")
-    config = autoencoder.config_from_ldm(here)
-    table = autoencoder.names(config["block_out_channels"], config["layers_per_block"])
-    sources = renamed_sources(layout, prefix, table)
+    config = autoencoder.config_from_tensors(here)
+    if autoencoder.is_ldm(here):
+        table = autoencoder.names(config["block_out_channels"], config["layers_per_block"])
+        sources = renamed_sources(layout, prefix, table)
+    else:
+        sources = {autoencoder.renamed(name): (prefix + name, "") for name in here.tensors}
     for target, (source, _) in sources.items():
         if ".attentions." in target and len(layout.shape(source)) == 4:
             sources[target] = (source, "1x1")
