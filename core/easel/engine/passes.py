@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,6 +22,9 @@ from easel.engine.weights import Weights
 from easel.errors import BadRequest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from easel.engine import engine
     from easel.engine.engine import DenoisePlan
     from easel.models.checkpoint import LoadedCheckpoint
@@ -154,8 +156,8 @@ def _blend(plan: DenoisePlan, init: Tensor | None) -> Blend | None:
     return None if mask is None or init is None else Blend.of(_grid(mask.mask, init.device), init)
 
 
-def _grid(mask: np.ndarray[tuple[int, ...], np.dtype[np.float32]], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))[None, None].to(device)
+def _grid(mask: NDArray[np.float32], device: torch.device) -> Tensor:
+    return torch.tensor(mask, dtype=torch.float32, device=device)[None, None]
 
 
 def _switch(plan: DenoisePlan, index: int, refiner: Callable[[], LoadedCheckpoint]) -> Switch | None:
@@ -195,4 +197,4 @@ def _source_pixels(plan: DenoisePlan) -> list[Tensor]:
     """The pictures a checkpoint looks at, each (1, 3, H, W) in -1…1; grey when there are none."""
     if plan.masked_pictures is None:
         return [torch.zeros(1, 3, plan.height, plan.width)]
-    return [torch.from_numpy(one).permute(2, 0, 1)[None].float() / 127.5 - 1.0 for one in plan.masked_pictures]
+    return [torch.tensor(one).permute(2, 0, 1)[None].float() / 127.5 - 1.0 for one in plan.masked_pictures]

@@ -199,7 +199,7 @@ class TickEngine(Engine):
     @torch.inference_mode()
     def _encode_picture(self, model: ModelSpec, picture: NDArray[np.uint8]) -> LatentBatch:
         checkpoint = self._bench.checkpoint(model.checkpoint, vae=model.vae, tiling=model.tiling)
-        pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1.0
+        pixels = torch.tensor(picture).permute(2, 0, 1)[None].float() / 127.5 - 1.0
         encoded = checkpoint.encode_pixels(pixels)
         self._check(encoded)
         return LatentBatch((encoded,), checkpoint.latent.pixels)
