@@ -56,7 +56,16 @@ def test_webp_sizes_are_read_from_the_container(lossless):
     assert picture_size(data, max_pixels=33 * 21) == (33, 21)
 
 
-@pytest.mark.parametrize("data", [png_header(20_000, 20_000), webp_header(16_383, 16_383)], ids=["png", "webp"])
+def short_webp_header() -> bytes:
+    """A lossless WebP of 25 bytes that claims 16384x16384."""
+    return b"RIFF" + struct.pack("<I", 17) + b"WEBPVP8L" + struct.pack("<I", 5) + b"\x2f" + b"\xff" * 4
+
+
+@pytest.mark.parametrize(
+    "data",
+    [png_header(20_000, 20_000), webp_header(16_383, 16_383), short_webp_header()],
+    ids=["png", "webp", "short webp"],
+)
 def test_picture_bomb_is_refused_before_it_takes_memory(data):
     tracemalloc.start()
     with pytest.raises(TooLarge) as caught:

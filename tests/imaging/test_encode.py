@@ -63,6 +63,28 @@ def test_gif_comment_is_read():
 
 
 @pytest.mark.parametrize(
+    ("comment", "infotext"),
+    [
+        (
+            '{"uc": "bad", "steps": 28, "sampler": "k_euler_ancestral", "scale": 11, "seed": 5}',
+            "a cat\nNegative prompt: bad\nSteps: 28, Sampler: Euler a, CFG scale: 11, Seed: 5, Size: 32x24, "
+            "Clip skip: 2, ENSD: 31337",
+        ),
+        ('{"uc": "bad"}', ""),
+        ("no JSON", ""),
+        ("[]", ""),
+    ],
+)
+def test_novelai_pictures(comment, infotext):
+    text = PngImagePlugin.PngInfo()
+    for key, value in {"Software": "NovelAI", "Description": "a cat", "Comment": comment}.items():
+        text.add_text(key, value)
+    file = BytesIO()
+    PICTURE.save(file, "PNG", pnginfo=text)
+    assert read_generation_data(file.getvalue()).infotext == infotext
+
+
+@pytest.mark.parametrize(
     "comment",
     [
         encode_user_comment("a cat"),

@@ -124,6 +124,13 @@ def test_what_a_format_cannot_hold_becomes_png_with_a_warning(saver):
     assert "16384x1" in one.warnings[0]
 
 
+def test_generation_data_too_long_for_a_format_is_left_out_with_a_warning(saver):
+    one = job(samples_format="jpg")
+    saved = saver.save_image(replace(IMAGE, infotext="x" * 40_000), one)
+    assert read_generation_data(saved.data).infotext == ""
+    assert "40000 characters" in one.warnings[0]
+
+
 def test_an_extension_answers_before_the_core(saver):
     class Elsewhere:
         @hookspecs.hookimpl

@@ -90,9 +90,10 @@ def _check_size(size: tuple[int, int], field: str, max_pixels: int) -> None:
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) of a WebP file's canvas by its container (RFC 9649), None for another or a cut-off file."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+    """(width, height) of a WebP file's canvas by its container (RFC 9649), None for another file."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         return None
+    data = data[:30].ljust(30, b"\0")
     chunk = data[12:16]
     if chunk == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")

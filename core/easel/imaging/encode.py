@@ -28,17 +28,22 @@ def format_of(option: str, field: str = "samples_format") -> str:
     return FORMATS[option.lower()]
 
 
+def holds(format: str, infotext: str) -> bool:
+    """Is there room for this text in a file of that format? (In a JPEG for 64 KiB.)"""
+    return format != "jpeg" or 2 * len(infotext) < _EXIF_LIMIT
+
+
 def encode(
     picture: Pixels, format: str = "png", *, infotext: str = "", quality: int = 80, lossless: bool = False
 ) -> bytes:
-    """`picture` as a file of `format` (of `format_of`); a JPEG has no alpha, and no infotext above 64 KiB."""
+    """`picture` as a file of `format` (of `format_of`), without an infotext that it cannot hold; a JPEG has no alpha."""
     file = BytesIO()
     if format == "png":
         # Filtered rows of pictures hardly repeat, so run lengths and Huffman codes do: the size of zlib's level 6 in
         # a third of its time (512x512: 28 instead of 80 ms).
         picture.save(file, "PNG", pnginfo=_png_text(infotext), compress_type=zlib.Z_RLE)
     elif format == "jpeg":
-        comment = infotext if 2 * len(infotext) < _EXIF_LIMIT else ""
+        comment = infotext if holds(format, infotext) else ""
         picture.convert("RGB").save(file, "JPEG", quality=quality, exif=_exif(comment))
     else:
         picture.save(file, "WEBP", quality=quality, lossless=lossless, exif=_exif(infotext))

@@ -1,11 +1,14 @@
-"""Generation data inside picture files: PNG text `parameters`, EXIF UserComment (JPEG, WebP), GIF comment."""
+"""Generation data inside picture files: PNG text `parameters`, EXIF UserComment (JPEG, WebP), GIF comment, NovelAI."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from easel.errors import UnknownName
 from easel.imaging.decode import open_picture
+from easel.values.sampling import find_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +44,8 @@ def generation_data_of(picture: Pixels) -> GenerationData:
         infotext = decode_user_comment(comment)
     elif not infotext and isinstance(comment := picture.info.get("comment"), bytes):
         infotext = comment.decode("utf-8", errors="replace")
+    elif not infotext and items.get("Software") == "NovelAI":
+        infotext = _novelai(items, picture.size)
     return GenerationData(infotext, items)
 
 
@@ -61,3 +66,23 @@ def decode_user_comment(value: bytes | str) -> str:
     if code == _JIS:
         return text.decode("iso2022_jp", errors="replace")
     return (text if code in (_ASCII, _UNDEFINED) else value).decode("utf-8", errors="replace").strip("\0")
+
+
+def _novelai(items: Mapping[str, str], size: tuple[int, int]) -> str:
+    """NovelAI's JSON as infotext; "" where it is not what NovelAI writes. CLIP skip and ENSD are always these there."""
+    try:
+        made = json.loads(items["Comment"])
+        return (
+            f"{items['Description']}\nNegative prompt: {made['uc']}\nSteps: {made['steps']}, "
+            f"Sampler: {_sampler(str(made['sampler']))}, CFG scale: {made['scale']}, Seed: {made['seed']}, "
+            f"Size: {size[0]}x{size[1]}, Clip skip: 2, ENSD: 31337"
+        )
+    except (KeyError, TypeError, ValueError):
+        return ""
+
+
+def _sampler(name: str) -> str:
+    try:
+        return find_sampler(name)[0].name
+    except UnknownName:  # A1111's answer to NovelAI's own samplers
+        return "Euler a"

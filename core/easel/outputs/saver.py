@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from easel.files import ScopedFiles
 from easel.hookspecs import hookimpl
-from easel.imaging.encode import MAX_SIDE, encode, format_of
+from easel.imaging.encode import MAX_SIDE, encode, format_of, holds
 from easel.outputs.naming import picture_path
 from easel.values.image import Image, SavedImage
 from easel.values.job import Job
@@ -30,10 +30,13 @@ class OutputSaver:
         if max(image.pixels.size) > MAX_SIDE[format]:
             job.warn(f"{format} cannot hold {image.pixels.width}x{image.pixels.height} pixels: written as png")
             format = extension = "png"
+        infotext = image.infotext if options.enable_pnginfo else ""
+        if not holds(format, infotext):
+            job.warn(f"{format} cannot hold {len(infotext)} characters of generation data: written without")
         data = encode(
             image.pixels,
             format,
-            infotext=image.infotext if options.enable_pnginfo else "",
+            infotext=infotext,
             quality=options.jpeg_quality,
             lossless=options.webp_lossless,
         )
