@@ -150,3 +150,33 @@ def test_errors_name_the_field():
         prepare_start(InitImages(pictures=()), 96, 64, Options())
     with pytest.raises(UnknownName, match="upscaler_for_img2img"):
         prepare_start(PLAIN, 96, 64, Options(upscaler_for_img2img="nope"))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_sizes_modes_and_settings_fit_together(seed):
+    draw = np.random.default_rng(seed)
+
+    def picture(mode: str) -> EncodedPicture:
+        width, height = (int(side) for side in draw.integers(1, 90, 2))
+        return encoded(Image.new(mode, (width, height), int(draw.integers(0, 256))).convert(mode))
+
+    width, height = (8 * int(side) for side in draw.integers(1, 12, 2))
+    mask = Inpaint(
+        mask=picture(draw.choice(["L", "RGB", "RGBA"])),
+        blur_x=int(draw.integers(0, 9)),
+        round=bool(draw.integers(2)),
+        fill=int(draw.integers(0, 4)),
+        full_res=bool(draw.integers(2)),
+        full_res_padding=int(draw.integers(0, 99)),
+        invert=bool(draw.integers(2)),
+    )
+    init = InitImages(pictures=(picture("RGB"),), resize_mode=int(draw.integers(0, 4)), inpaint=mask)
+    start = prepare_start(init, width, height, Options(upscaler_for_img2img="Nearest", img2img_color_correction=True))
+    if start.mask:
+        assert start.mask.latent(width // 8, height // 8).shape == (height // 8, width // 8)
+        assert start.mask.pixels().shape == (height, width)
+    box = start.mask.box if start.mask else None
+    if box or init.resize_mode != 3:
+        assert start.pictures[0].array().shape == (height, width, 3)
+    result = start.pictures[0].put_back(Image.new("RGB", (width, height)))
+    assert result.size == (start.mask.cover.size if box else (width, height))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -71,10 +70,8 @@ def _open(data: bytes, field: str, max_pixels: int) -> Pixels:
     if (size := _webp_size(data)) is not None:  # Pillow's WebP reader allocates the whole canvas on opening
         _check_size(size, field, max_pixels)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the check below is ours, and stricter
-            picture = Image.open(BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
+        picture = Image.open(BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # the latter where warnings raise
         raise TooLarge("the picture is too large", field=field, allowed=f"up to {max_pixels} pixels") from error
     except _DAMAGED as error:
         raise _bad(field, data, "this is not a picture that can be read") from error

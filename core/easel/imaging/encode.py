@@ -36,7 +36,7 @@ def holds(format: str, infotext: str) -> bool:
 def encode(
     picture: Pixels, format: str = "png", *, infotext: str = "", quality: int = 80, lossless: bool = False
 ) -> bytes:
-    """`picture` as a file of `format` (of `format_of`), without an infotext that it cannot hold; a JPEG has no alpha."""
+    """`picture` as a file of `format` (see `format_of`), without a text that it cannot hold; a JPEG has no alpha."""
     file = BytesIO()
     if format == "png":
         # Filtered rows of pictures hardly repeat, so run lengths and Huffman codes do: the size of zlib's level 6 in
