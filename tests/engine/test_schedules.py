@@ -134,3 +134,21 @@ def test_every_rule_falls_for_every_number_of_steps(alphas: np.ndarray) -> None:
             sigmas = planned(alphas, "Euler", scheduler.label, steps).sigmas
             assert all(a > b >= 0 for a, b in pairwise(sigmas)), (scheduler.label, steps)
             assert all(map(math.isfinite, sigmas))
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "steps", "options"),
+    [
+        ("Karras", 5, {"sigma_min": 5.0, "sigma_max": 1.0}),
+        ("Exponential", 5, {"sigma_min": 50.0}),
+        ("Karras", 5, {"sigma_min": -1.0}),
+        ("Karras", 5, {"rho": 1e-4}),
+        ("Beta", 5, {"beta_dist_alpha": -1.0}),
+        ("Simple", 1500, {}),
+    ],
+)
+def test_levels_that_do_not_fall_are_refused(
+    alphas: np.ndarray, scheduler: str, steps: int, options: dict[str, float]
+) -> None:
+    with pytest.raises(BadRequest, match=rf"^scheduler: .*{scheduler}, {steps} steps"):
+        planned(alphas, "Euler", scheduler, steps, **options)

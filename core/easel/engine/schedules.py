@@ -134,7 +134,7 @@ def ddim(n: int, span: SigmaRange) -> Array:
 def karras(n: int, span: SigmaRange) -> Array:
     """Evenly spaced in sigma^(1/rho) (Karras et al. 2022, equation 5)."""
     rho = span.rho or 7.0
-    return _ended(np.linspace(span.high ** (1 / rho), span.low ** (1 / rho), n) ** rho)
+    return _ended(np.linspace(*np.power((span.high, span.low), 1 / rho), n) ** rho)
 
 
 def exponential(n: int, span: SigmaRange) -> Array:

@@ -342,3 +342,20 @@ def test_bad_steps(alphas: np.ndarray) -> None:
         plan_sampling(GenerationRequest(), alphas, sampler="Euler", steps=0)
     with pytest.raises(BadRequest, match=r"^steps: .*1000"):
         plan_sampling(GenerationRequest(), alphas, sampler="DDIM", steps=1001)
+
+
+def test_bad_amounts(alphas: np.ndarray) -> None:
+    for eta in (-0.1, math.nan, math.inf):
+        with pytest.raises(BadRequest, match=r"^eta: "):
+            plan_sampling(GenerationRequest(eta=eta), alphas, sampler="Euler a", steps=5)
+    with pytest.raises(BadRequest, match=r"^eta_ddim: "):
+        plan_sampling(GenerationRequest(options=Options(eta_ddim=-1.0)), alphas, sampler="DDIM", steps=5)
+    for strength in (-0.5, math.nan):
+        with pytest.raises(BadRequest, match=r"^denoising_strength: "):
+            plan_sampling(GenerationRequest(), alphas, sampler="Euler", steps=5, strength=strength)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("eta", [0.0, 3.0])
+def test_large_and_no_eta(walk: Callable[..., Walk], name: str, eta: float) -> None:
+    assert walk(name, 6, mixture, eta=eta).result.isfinite().all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,8 @@ def plan_sampling(
     """
     if steps < 1:
         raise BadRequest("a pass needs at least one step", field="steps", value=steps, allowed="1 or more")
+    if strength is not None and not strength >= 0:
+        raise BadRequest("not a share", field="denoising_strength", value=strength, allowed="0 to 1")
     found, label = find_sampler(sampler, scheduler)
     model = schedules.model_schedule(alphas_cumprod, request.options)
     plan = SamplingPlan(
@@ -97,8 +100,11 @@ def plan_sampling(
 
 
 def _eta(request: GenerationRequest, sampler: Sampler) -> float:
-    option = request.options.eta_ancestral if sampler.space == "sigma" else request.options.eta_ddim
-    return option if request.eta is None else request.eta
+    name = "eta_ancestral" if sampler.space == "sigma" else "eta_ddim"
+    field, eta = ("eta", request.eta) if request.eta is not None else (name, float(getattr(request.options, name)))
+    if not 0 <= eta < math.inf:
+        raise BadRequest("not an amount of noise", field=field, value=eta, allowed="0 or more")
+    return eta
 
 
 def _churn(request: GenerationRequest, sampler: Sampler) -> Churn:
@@ -172,5 +178,13 @@ def make_sigmas(plan: SamplingPlan, label: str, options: Options, steps: int) ->
         sdxl=plan.sdxl,
     )
     discard = options.always_discard_next_to_last_sigma or plan.sampler.discard_next_to_last_sigma
-    sigmas = schedules.RULES[scheduler.name](steps + discard, span).astype(np.float32).tolist()
+    with np.errstate(all="ignore"):  # what overflows is refused below
+        levels = schedules.RULES[scheduler.name](steps + discard, span) if 0 < span.low < span.high else np.zeros(2)
+    sigmas: list[float] = levels.astype(np.float32).tolist()
+    if not all(before > after >= 0 for before, after in pairwise(sigmas)):
+        raise BadRequest(
+            "the noise levels do not fall; see steps and the options sigma_min, sigma_max, rho, beta_dist_*",
+            field="scheduler",
+            value=f"{scheduler.label}, {steps} steps from {span.high:g} to {span.low:g}",
+        )
     return tuple(sigmas[:-2] + sigmas[-1:] if discard else sigmas)
