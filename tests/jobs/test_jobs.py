@@ -4,7 +4,6 @@ import asyncio
 import time
 
 import pytest
-
 from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, WorkerLost
 from easel.jobs.jobs import Jobs, Signal
 from easel.values.job import Job, JobState, Progress
@@ -137,3 +136,12 @@ def test_closing_leaves_nobody_waiting() -> None:
             jobs.wait_blocking(job)
     with pytest.raises(JobRefused):
         jobs.submit(REQUEST)
+
+
+def test_nobody_waits_for_a_worker_that_cannot_start() -> None:
+    jobs = Jobs()
+    jobs.attach(Bench(jobs))
+    job = jobs.submit(REQUEST)
+    jobs.unable("no torch")
+    with pytest.raises(WorkerLost, match="no torch"):
+        jobs.wait_blocking(job)

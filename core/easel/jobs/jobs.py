@@ -224,6 +224,15 @@ class Jobs:
             else:
                 self._finish(record, JobState.FAILED, WorkerLost())
 
+    def unable(self, reason: str) -> None:
+        """The worker cannot be started: nobody who waits in line waits for nothing."""
+        with self._lock:
+            records = list(self._queue)
+            for record in records:
+                self._queue.remove(record.job.user, record)
+        for record in records:
+            self._finish(record, JobState.FAILED, WorkerLost(reason))
+
     # -- inside
 
     def _outcome(self, job: Job) -> Future[Result]:

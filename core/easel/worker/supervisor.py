@@ -23,6 +23,8 @@ from easel.worker.workplace import Workplace
 log = logging.getLogger("easel.worker")
 RESTART_PAUSE = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before the n-th start in a row without a Ready
 
+GIVE_UP_AFTER = 3  # starts in a row without a Ready: then waiting jobs fail, and further starts are still tried
+
 
 def deliver(jobs: Jobs, event: Done | Failed | Progressed) -> None:
     """Hand a worker's event to the jobs."""
@@ -181,6 +183,8 @@ class ChildWorker:
                 self._connection = None
             pause = RESTART_PAUSE[min(starts, len(RESTART_PAUSE) - 1)]
             starts += 1
+            if starts >= GIVE_UP_AFTER:
+                self._jobs.unable("the worker does not start; the server's log says why")
             if self._closed.wait(pause):
                 return
             self._start()
