@@ -147,7 +147,7 @@ def together(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     def run(index: int) -> None:
         try:
             results[index] = tasks[index]()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - handed back to the test
             results[index] = error
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(len(tasks))]

@@ -90,7 +90,7 @@ def test_latents_are_resized_and_cropped(fake: FakeEngine, one: Any) -> None:
 
 def test_unknown_models_and_a_closed_engine(fake: FakeEngine, one: Any) -> None:
     assert fake.facts(one.job, ModelSpec(checkpoint="0123456789")).name == "fake"
-    with pytest.raises(UnknownName, match="fake.safetensors"):
+    with pytest.raises(UnknownName, match="fake"):
         fake.facts(one.job, ModelSpec(checkpoint="other"))
     fake.close()
     with pytest.raises(EaselError, match="closed"):

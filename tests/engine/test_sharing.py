@@ -78,7 +78,8 @@ def test_different_jobs_share_forward_passes(
     before = engine.counters
     release = threading.Timer(0.5, hold.set)
     release.start()
-    in_threads([lambda one=one, plan=plan: engine.denoise(one.job, one.model, plan) for one, plan in zip(runs, plans)])
+    pairs = list(zip(runs, plans, strict=True))
+    in_threads([lambda one=one, plan=plan: engine.denoise(one.job, one.model, plan) for one, plan in pairs])
     blocker.join()
     after = engine.counters
     assert (after.rows - before.rows) / (after.ticks - before.ticks) > 4  # alone it would be 2
