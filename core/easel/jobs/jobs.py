@@ -205,7 +205,7 @@ class Jobs:
         self._dispatch()
 
     def lost(self) -> None:
-        """The worker died: its jobs are delivered again where they may be, failed otherwise. No job starts until `ready`."""
+        """The worker died: its jobs are delivered again where they may be, failed otherwise; all wait for `ready`."""
         with self._lock:
             records = list(self._running.values())
             deliberate, self._deliberate = self._deliberate, False

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from easel.engine.engine import Engine
 from easel.errors import BadRequest, EaselError
@@ -68,7 +68,7 @@ class Road:
         refuse_ignored(job)
         return Result(
             images=tuple(image for image in saved if image.kind != "intermediate"),
-            info={**draft.info, "index_of_first_image": int(any(image.kind == "grid" for image in saved))},
+            info=_info_with_grid(draft, saved),
             report=tuple(job.report),
             warnings=tuple(job.warnings),
             seconds=dict(job.seconds),
@@ -111,6 +111,14 @@ def _grid(images: Sequence[Image], job: Job) -> tuple[Image, ...]:
     first = results[0]
     pixels = grid_image([image.pixels for image in results], rows=options.n_rows, batch_size=request.batch_size)
     return (replace(first, pixels=pixels, kind="grid", index=0),)
+
+
+def _info_with_grid(draft: Draft, saved: Sequence[SavedImage]) -> Mapping[str, Any]:
+    """A grid comes first: its infotext too, and results are counted after it."""
+    grids = [image.infotext for image in saved if image.kind == "grid"]
+    if not grids:
+        return draft.info
+    return {**draft.info, "index_of_first_image": len(grids), "infotexts": [*grids, *draft.info["infotexts"]]}
 
 
 def _saved(hooks: Hooks, image: Image, job: Job) -> SavedImage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -44,4 +44,3 @@ class Conditioning:
     images: int
     controls: tuple[Control, ...] = ()
     mask: LatentMask | None = None
-    extra_infotext: tuple[tuple[str, str], ...] = field(default=())
