@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from easel.extensions.extension import Extension
     from easel.extensions.script import Script
     from easel.hookspecs import hookimpl
+    from easel.imaging.upscale import Upscaler
     from easel.prompt.syntax import ExtraNetworkTag, extract_networks
     from easel.values.conditioning import Conditioning, Control, LatentMask
     from easel.values.image import Image, SavedImage
     from easel.values.job import Job
     from easel.values.prompt import Adapter, Prompt
     from easel.values.request import GenerationRequest
-    from easel.values.result import ReportLine, Result
+    from easel.values.result import Draft, ReportLine, Result
     from easel.values.step import Step
     from easel.values.user import User
 
@@ -38,13 +39,14 @@ _HOMES = {
     "extensions.extension": ("Extension",),
     "extensions.script": ("Script",),
     "hookspecs": ("hookimpl",),
+    "imaging.upscale": ("Upscaler",),
     "prompt.syntax": ("ExtraNetworkTag", "extract_networks"),
     "values.conditioning": ("Conditioning", "Control", "LatentMask"),
     "values.image": ("Image", "SavedImage"),
     "values.job": ("Job",),
     "values.prompt": ("Adapter", "Prompt"),
     "values.request": ("GenerationRequest",),
-    "values.result": ("ReportLine", "Result"),
+    "values.result": ("Draft", "ReportLine", "Result"),
     "values.step": ("Step",),
     "values.user": ("User",),
 }
@@ -55,6 +57,7 @@ __all__ = [
     "BadRequest",
     "Conditioning",
     "Control",
+    "Draft",
     "EaselError",
     "Extension",
     "ExtraNetworkTag",
@@ -73,6 +76,7 @@ __all__ = [
     "Script",
     "Step",
     "UnknownName",
+    "Upscaler",
     "User",
     "extract_networks",
     "hookimpl",

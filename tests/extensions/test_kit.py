@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from easel.api.server import create_api
 from easel.errors import ExtensionError
 from easel.testing import EaselUnderTest, check
+from fastapi.testclient import TestClient
 
 Write = Callable[..., Path]
 LORA = Path(__file__).parents[2] / "extensions" / "lora"
@@ -128,6 +130,26 @@ def test_a_hook_that_a_service_would_leave_out_fails_here(write: Write, tmp_path
         pytest.raises(ExtensionError, match="'one' failed in process_images: ZeroDivisionError"),
     ):
         app.generate("a cat")
+
+
+def test_routes_answer_while_the_extension_is_on(write: Write, tmp_path: Path) -> None:
+    folder = write(
+        "one",
+        """
+        @hookimpl
+        def register_routes(self, app):
+            router = APIRouter()
+            @router.get("/one/{number}")
+            def one(number: int) -> int: return number + 1
+            return router
+        """,
+        head="from fastapi import APIRouter",
+    )
+    app = EaselUnderTest(tmp_path / "data", folder)
+    with TestClient(create_api(app)) as client:
+        assert client.get("/one/2").json() == 3
+        app.switch_extension("one", False)
+        assert client.get("/one/2").status_code == 404
 
 
 def test_a_copied_extension_can_be_tested_where_it_lies(tmp_path: Path) -> None:

@@ -132,14 +132,33 @@ def test_startup_that_fails_sets_aside_and_is_tried_again(write: Write, registry
     assert said(registry, job) == ("bad", "good")
 
 
+ROUTER = """
+@hookimpl
+def register_routes(self, app):
+    from fastapi import APIRouter
+    router = APIRouter()
+    @router.get("/mine")
+    def mine() -> str: return self.name
+    return router
+"""
+
+
 def test_routes_and_tabs_that_fail_set_aside(write: Write, registry: Registry) -> None:
     write("bad", "@hookimpl\ndef register_routes(self, app): 1 / 0\n@hookimpl\ndef register_tabs(self): return 'tab'")
-    write("good", "@hookimpl\ndef register_routes(self, app): return [app]")
+    write("good", ROUTER)
+    write("second", ROUTER)
+    write("text", "@hookimpl\ndef register_routes(self, app): return 'text'")
     registry.load()
-    assert [owned.value for owned in registry.register_tabs("app")] == ["tab"]
-    assert [owned.extension for owned in registry.register_routes("app")] == ["good"]
-    assert states(registry) == {"bad": State.FAILED, "good": State.ENABLED}
-    assert registry.register_tabs("app") == ()
+    assert [owned.value for owned in registry.register_tabs(None)] == ["tab"]
+    assert [owned.extension for owned in registry.register_routes(None)] == ["good"]
+    reasons = {status.name: status.reason for status in registry.list()}
+    assert reasons == {
+        "bad": "extension 'bad' failed in register_routes: ZeroDivisionError: division by zero",
+        "good": "",
+        "second": "extension 'second' failed in register_routes: GET /mine belongs to 'good' already",
+        "text": "extension 'text' failed in register_routes: returned 'text'; allowed: APIRouter",
+    }
+    assert registry.register_tabs(None) == ()
 
 
 def test_a_job_keeps_the_set_it_began_with_and_shutdown_waits_for_it(

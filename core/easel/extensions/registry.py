@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -204,12 +204,12 @@ class Registry:
         return entry.status
 
     def register_routes(self, app: Any) -> tuple[Owned, ...]:
-        """The routers of all enabled extensions; one that fails is set aside."""
-        return self._collect("register_routes", app)
+        """The routers of all enabled extensions; one that fails, or has a route of another's, is set aside."""
+        return self._collect("register_routes", app, _routes)
 
     def register_tabs(self, app: Any) -> tuple[Owned, ...]:
         """The tabs of all enabled extensions; one that fails is set aside."""
-        return self._collect("register_tabs", app)
+        return self._collect("register_tabs", app, lambda owned: ())
 
     # Inside; all called with the lock held.
 
@@ -249,13 +249,16 @@ class Registry:
         self._current = _Set(Hooks.build(self._core, extensions), extensions)
         self._sets = [*(one for one in self._sets if one.holders), self._current]
 
-    def _collect(self, hook: str, app: Any) -> tuple[Owned, ...]:
+    def _collect(self, hook: str, app: Any, names: Callable[[Owned], Iterable[str]]) -> tuple[Owned, ...]:
+        """What a hook collects from everybody; of two that take one of `names`, the second is set aside."""
         with self._lock:
-            collected: tuple[Owned, ...] = getattr(Hooks.build(self._core), hook)(app)
+            owners: dict[str, str] = {}
+            collected = _claimed(getattr(Hooks.build(self._core), hook)(app), hook, names, owners)
             for entry in self._enabled():
                 assert entry.instance is not None
                 try:
-                    collected += getattr(Hooks.build((), (entry.instance,)), hook)(app)
+                    alone = Hooks.build((), (entry.instance,))
+                    collected += _claimed(getattr(alone, hook)(app), hook, names, owners)
                 except ExtensionError as error:
                     entry.set_aside(error)
             self._swap()  # without those that failed
@@ -306,3 +309,23 @@ class Registry:
 
     def _shut_down(self, extension: Extension) -> None:
         Hooks.build((), (extension,)).shutdown(self._app)
+
+
+def _claimed(
+    found: tuple[Owned, ...], hook: str, names: Callable[[Owned], Iterable[str]], owners: dict[str, str]
+) -> tuple[Owned, ...]:
+    """`found`, its names noted in `owners`. Errors: ExtensionError when one is taken."""
+    taken = {name: owned.extension for owned in found for name in names(owned)}
+    for name, extension in taken.items():
+        if name in owners:
+            raise ExtensionError(extension, hook, f"{name} belongs to {owners[name] or 'the core'!r} already")
+    owners |= taken
+    return found
+
+
+def _routes(owned: Owned) -> Iterator[str]:
+    """`GET /path` of every route of a router."""
+    if not hasattr(owned.value, "routes"):
+        raise ExtensionError(owned.extension, "register_routes", f"returned {owned.value!r}; allowed: APIRouter")
+    for route in owned.value.routes:
+        yield from (f"{method} {route.path}" for method in sorted(getattr(route, "methods", None) or ()))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from easel.app import Easel
-from easel.engine.fake_engine import FakeEngine
+from easel.engine.fake_engine import FACTS, FakeEngine
 from easel.errors import EaselError, ExtensionError
 from easel.extensions.registry import Registry, State
 from easel.hookspecs import STYLES
@@ -26,7 +26,7 @@ class EaselUnderTest(Easel):
     """
 
     def __init__(self, data_dir: Path, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        self.engine = FakeEngine()
+        self.engine = FakeEngine(models=(replace(FACTS, title="starter", name="starter"),))  # what the store has
         self._folder, self._environment = folder, environment or {}
         super().__init__(
             read_settings(["--data-dir", str(data_dir), "--in-process", "--nowebui"], {}), build=self._workplace

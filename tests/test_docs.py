@@ -1,0 +1,53 @@
+"""The written pages are true: generated ones equal the code, and the code shown in them runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from easel.testing import check
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["hooks.md"])
+def test_a_generated_page_is_up_to_date(page: str) -> None:
+    pages = generator().PAGES
+    assert page in pages
+    assert (DOCS / page).read_text() == pages[page](), f"run: python docs/generate.py  ({page})"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in DOCS.glob("**/*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", ["writing-extensions.md"])
+def test_code_that_is_shown_is_code_that_is_there(page: str) -> None:
+    shown = re.findall(r"<!-- (\S+) -->\n```\w*\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    assert len(shown) >= 5
+    for file, code in shown:
+        assert code in (DOCS / file).read_text(), f"{page} shows what is not in {file}:\n{code}"
+
+
+@pytest.mark.parametrize("folder", sorted((DOCS / "examples").iterdir()), ids=lambda folder: folder.name)
+def test_an_example_is_fine_and_passes_its_own_tests(folder: Path) -> None:
+    assert check(folder) == []
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=DOCS.parent)
+    assert run.returncode == 0, run.stdout
