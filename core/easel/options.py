@@ -99,7 +99,7 @@ class OptionsStore:
         """
         checked: dict[str, Any] = {}
         for name, value in changes.items():
-            if value == self.get(name):
+            if name in rules() and value == self.get(name):
                 continue
             checked[name] = self.check(name, value)
             if frozen is True or (frozen and name in frozen) or rules()[name].fixed:

@@ -85,7 +85,8 @@ class Gatekeeper:
     def _who(self, scope: Scope) -> User:
         user = self._authenticate(Request(scope)) if scope["type"] == "http" else None
         if user is None and scope["path"] not in OPEN_PATHS:
-            self._credentials.check(Headers(scope=scope).get("authorization", ""))
+            header = Headers(scope=scope).get("authorization", "").encode("latin-1")  # as it came
+            self._credentials.check(header.decode("utf-8", "replace"))
         return user or User()
 
 

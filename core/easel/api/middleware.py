@@ -1,4 +1,4 @@
-"""What happens around every HTTP call: time and log line, bounded bodies, and JSON that is not labelled so."""
+"""What happens around every HTTP call: time, log line and path, bounded bodies, JSON that is not labelled so."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from easel.api.errors import error_response
-from easel.errors import Forbidden
+from easel.errors import Forbidden, TooLarge
 
 log = logging.getLogger("easel.api")
 _FORM = "application/x-www-form-urlencoded"  # what `curl -d '{…}'` calls its JSON
 
 
-class CallTimer:
-    """`X-Process-Time` in seconds on every answer; one log line a call with `--api-log`. `//path` is `/path`."""
+class CallFrame:
+    """`X-Process-Time` in seconds on every answer, one log line a call with `--api-log`, and paths as routes know them.
 
-    def __init__(self, app: ASGIApp, *, log_calls: bool) -> None:
-        self._app, self._log_calls = app, log_calls
+    `//path` is `/path`; below a prefix (`--subpath`) `/prefix/path` is too, whether or not a proxy took the prefix off.
+    """
+
+    def __init__(self, app: ASGIApp, *, log_calls: bool, prefix: str) -> None:
+        self._app, self._log_calls, self._prefix = app, log_calls, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
@@ -30,6 +33,8 @@ class CallTimer:
             await self._app(scope, receive, send)
             return
         path = "/" + scope["path"].lstrip("/")
+        if self._prefix and path.startswith(self._prefix + "/"):
+            path = path.removeprefix(self._prefix)
         begin, status = time.perf_counter(), 500
 
         async def timed(message: Message) -> None:
@@ -40,7 +45,8 @@ class CallTimer:
             await send(message)
 
         try:
-            await self._app({**scope, "path": path, "raw_path": path.encode()}, receive, timed)
+            framed = {**scope, "path": path, "raw_path": path.encode(), "root_path": self._prefix}
+            await self._app(framed, receive, timed)
         finally:
             if self._log_calls:
                 seconds = time.perf_counter() - begin
@@ -58,6 +64,7 @@ class BodyGuard:
     def __init__(self, app: ASGIApp, *, limit: int, origins: tuple[str, ...], origin_pattern: str | None) -> None:
         """`limit` in bytes; `origins` and `origin_pattern` are the sites that may call us."""
         self._app, self._limit = app, limit
+        self._refusal = f"the request body is larger than {limit >> 20} MB (--max-body-mb)"
         self._origins, self._pattern = origins, origin_pattern
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,7 +83,8 @@ class BodyGuard:
             scope = {**scope, "headers": _as_json(scope["headers"])}
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._limit:
-            raise self._too_large()
+            await error_response(TooLarge(self._refusal))(scope, receive, send)
+            return
         seen = 0
 
         async def counted() -> Message:
@@ -84,13 +92,10 @@ class BodyGuard:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._limit:
-                raise self._too_large()
+                raise HTTPException(413, self._refusal)  # what body readers let through
             return message
 
         await self._app(scope, counted, send)
-
-    def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"the request body is larger than {self._limit >> 20} MB (--max-body-mb)")
 
     def _expected(self, headers: Headers) -> bool:
         origin = headers.get("origin", "")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from easel.api import configuration, errors, generate, lists, progress
 from easel.api.auth import Credentials, Gatekeeper
-from easel.api.middleware import BodyGuard, CallTimer
-from easel.errors import ExtensionError, NotFound
+from easel.api.middleware import BodyGuard, CallFrame
+from easel.errors import NotFound
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -42,8 +42,7 @@ def create_api(app: Easel) -> FastAPI:
             await asyncio.to_thread(app.stop)
 
     settings = app.settings
-    root = "/" + settings.subpath.strip("/") if settings.subpath else ""
-    api = FastAPI(title="Easel", version=app.version, lifespan=lifespan, root_path=root)
+    api = FastAPI(title="Easel", version=app.version, lifespan=lifespan)
     errors.install(api)
     api.include_router(progress.routes(app))
     for module in (generate, lists, configuration) if settings.api else ():
@@ -61,6 +60,7 @@ def _guard(app: Easel, api: FastAPI) -> None:
     settings = app.settings
     origins = tuple(one.strip() for one in (settings.cors_allow_origins or "").split(",") if one.strip())
     pattern = settings.cors_allow_origins_regex
+    prefix = "/" + settings.subpath.strip("/") if settings.subpath else ""
     api.add_middleware(BodyGuard, limit=settings.max_body_mb << 20, origins=origins, origin_pattern=pattern)
     api.add_middleware(
         Gatekeeper,
@@ -76,15 +76,21 @@ def _guard(app: Easel, api: FastAPI) -> None:
         allow_headers=["*"],
         allow_credentials=True,
     )
-    api.add_middleware(CallTimer, log_calls=settings.api_log)
+    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix)
 
 
 def _extension_routes(app: Easel, api: FastAPI) -> None:
-    """Mount what the extensions that are on at start answer."""
-    for owned in app.extensions.hooks.register_routes(app):
-        if not isinstance(owned.value, APIRouter):
-            raise ExtensionError(owned.extension, "register_routes", f"returned {owned.value!r}; allowed: APIRouter")
-        api.include_router(owned.value)
+    """Mount the routes of the extensions that are on at start; each answers while its extension is on."""
+    for owned in app.extensions.register_routes(app):
+        api.include_router(owned.value, dependencies=[Depends(_while_on(app, owned.extension))])
+
+
+def _while_on(app: Easel, extension: str) -> Callable[[], None]:
+    def guard() -> None:
+        if extension and extension not in app.extensions.hooks.extensions:
+            raise NotFound(f"the extension {extension!r} is switched off")
+
+    return guard
 
 
 def _switched_off() -> APIRouter:

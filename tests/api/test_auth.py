@@ -1,0 +1,115 @@
+"""Who may call."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from easel.api.auth import Credentials
+from easel.errors import Unauthorized
+from easel.settings import read_settings
+
+from .conftest import Serve, Service
+
+
+def basic(name: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+
+
+def status(service: Service, headers: dict[str, str], path: str = "/sdapi/v1/options") -> int:
+    return service.client.get(path, headers=headers).status_code
+
+
+def test_without_credentials_anybody_may_call(service: Service) -> None:
+    for headers in ({}, {"Authorization": ""}, basic("", ""), {"Authorization": "anything"}):
+        assert status(service, headers) == 200
+
+
+def test_names_and_passwords(serve: Serve, recorded: Callable[[str], Any]) -> None:
+    service = serve("--api-auth", "anna:pa:ss,bert:word")
+    assert status(service, basic("anna", "pa:ss")) == status(service, basic("bert", "word")) == 200
+    for headers, name in (({}, "auth_none"), (basic("anna", "word"), "auth_wrong")):
+        answer = service.client.get("/sdapi/v1/samplers", headers=headers)
+        assert (answer.status_code, answer.json()) == (401, recorded(f"api/{name}")["body"])
+        assert answer.headers["www-authenticate"].startswith("Basic")
+    for header in ("", "   ", "Basic", "Basic !!!", "Basic bm9jb2xvbg==", "Bearer word"):
+        assert status(service, {"Authorization": header}) == 401
+
+
+def test_every_route_but_the_ping_is_guarded(serve: Serve) -> None:
+    service = serve("--token", "secret")
+    answer = service.client.get("/openapi.json", headers={"Authorization": "secret"}).json()
+    paths = [(verb, path) for path, verbs in answer["paths"].items() for verb in verbs]
+    assert len(paths) > 20
+    for verb, path in [*paths, ("get", "/docs"), ("get", "/openapi.json"), ("get", "/"), ("get", "/no/such")]:
+        expected = 200 if path == "/internal/ping" else 401
+        assert service.client.request(verb, path).status_code == expected, path
+
+
+def test_a_refused_call_is_refused_before_its_body_is_read(serve: Serve) -> None:
+    service = serve("--token", "secret")
+    assert service.client.post("/sdapi/v1/txt2img", content="{").status_code == 401
+
+
+def test_a_token_bare_or_as_bearer_or_as_password(serve: Serve) -> None:
+    service = serve("--token", "secret-ü")
+    for header in ("secret-ü", "Bearer secret-ü", basic("any", "secret-ü")["Authorization"]):
+        assert service.client.get("/sdapi/v1/options", headers={"Authorization": header.encode()}).status_code == 200
+    for header in ("secret", "secret-ü2", "Bearer", "bearer x", basic("secret-ü", "x")["Authorization"]):
+        assert service.client.get("/sdapi/v1/options", headers={"Authorization": header.encode()}).status_code == 401
+
+
+def test_a_server_for_others_makes_itself_a_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = read_settings(["--listen", "--data-dir", str(tmp_path)], {})
+    credentials = Credentials.of(settings)
+    file = tmp_path / ".easel" / "token"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(credentials.token) > 40
+    assert credentials.token in capsys.readouterr().out
+    assert Credentials.of(settings) == credentials
+    assert capsys.readouterr().out == ""
+    with pytest.raises(Unauthorized):
+        credentials.check("")
+    assert credentials.token not in repr(credentials)
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["--listen", "--no-auth"], ["--server-name", "localhost"], ["--server-name=::1"]]
+)
+def test_no_token_where_none_is_needed(tmp_path: Path, flags: list[str]) -> None:
+    assert Credentials.of(read_settings([*flags, "--data-dir", str(tmp_path)], {})) == Credentials()
+    assert not (tmp_path / ".easel").exists()
+
+
+def test_names_and_passwords_stand_instead_of_a_made_token(tmp_path: Path) -> None:
+    settings = read_settings(["--listen", "--api-auth", "a:b", "--data-dir", str(tmp_path)], {})
+    assert Credentials.of(settings) == Credentials(passwords=(("a", "b"),))
+
+
+def test_an_authenticate_hook_decides_first(serve: Serve) -> None:
+    service = serve("--token", "secret")
+    folder = service.data / "extensions" / "door"
+    folder.mkdir(parents=True)
+    (folder / "extension.toml").write_text(
+        'name = "door"\ntitle = "Door"\nversion = "1.0"\nsummary = "Lets one in."\nentry = "Door"\neasel = ">=0.1"\n'
+    )
+    (folder / "__init__.py").write_text(
+        "from easel import Extension, hookimpl\n"
+        "from easel.values.user import User\n"
+        "class Door(Extension):\n"
+        "    @hookimpl\n"
+        "    def authenticate(self, request):\n"
+        "        return User('anna') if request.headers.get('x-key') == 'open' else None\n"
+    )
+    again = serve("--token", "secret")
+    assert [one.state for one in again.app.extensions.list() if one.name == "door"] == ["enabled"]
+    assert status(again, {"x-key": "open"}) == 200
+    assert status(again, {"x-key": "closed"}) == 401
+    again.client.post("/sdapi/v1/txt2img", json={"steps": 1, "force_task_id": "t"}, headers={"x-key": "open"})
+    job = again.app.jobs.find("t")
+    assert job is not None
+    assert job.user == "anna"
