@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import betaincinv
 
 from easel.errors import BadRequest
 from easel.values.options import Options
@@ -169,7 +169,7 @@ def align_your_steps(n: int, span: SigmaRange) -> Array:
 
 def beta(n: int, span: SigmaRange) -> Array:
     """Quantiles of a beta distribution over the range ("Beta Sampling is All You Need", 2024)."""
-    quantiles = stats.beta.ppf(1 - np.linspace(0, 1, n), *span.beta)
+    quantiles = betaincinv(*span.beta, 1 - np.linspace(0, 1, n))
     return _ended(span.low + quantiles * (span.high - span.low))
 
 
