@@ -132,6 +132,31 @@ def test_a_hook_that_a_service_would_leave_out_fails_here(write: Write, tmp_path
         app.generate("a cat")
 
 
+def test_a_selectable_script_runs_requests_as_parts_of_its_job(write: Write, tmp_path: Path) -> None:
+    folder = write(
+        "one",
+        """
+        @hookimpl
+        def register_scripts(self): return Script("Seeds", Seeds)
+        @hookimpl
+        def generate(self, job):
+            seeds = job.script_args(Seeds)
+            if seeds is None:
+                return None
+            drafts = job.run_all([replace(job.request, seed=seed) for seed in range(seeds.count)])
+            return replace(drafts[0], images=tuple(image for draft in drafts for image in draft.images))
+        """,
+        head="""
+        from pydantic import BaseModel
+        class Seeds(BaseModel):
+            count: int = 2
+        """,
+    )
+    with running(folder, tmp_path / "data") as app:
+        assert [image.seed for image in app.generate(scripts={"seeds": [3]}).images] == [0, 1, 2]
+        assert len(app.generate().images) == 1
+
+
 def test_routes_answer_while_the_extension_is_on(write: Write, tmp_path: Path) -> None:
     folder = write(
         "one",

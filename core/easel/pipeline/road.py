@@ -44,8 +44,8 @@ class Run:
 
     def _part(self, job: Job) -> Draft:
         # A script was named by the request as a whole; its parts are plain pictures.
-        plain = replace(job, request=replace(job.request, script=None))
-        return generate(self.hooks, plain)
+        request = replace(job.request, script=None)
+        return generate(self.hooks, replace(job, request=request, scripts=self.hooks.scripts.bind(request)))
 
 
 class Road:
