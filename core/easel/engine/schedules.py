@@ -134,7 +134,8 @@ def ddim(n: int, span: SigmaRange) -> Array:
 def karras(n: int, span: SigmaRange) -> Array:
     """Evenly spaced in sigma^(1/rho) (Karras et al. 2022, equation 5)."""
     rho = span.rho or 7.0
-    return _ended(np.linspace(*np.power((span.high, span.low), 1 / rho), n) ** rho)
+    first, last = np.float64(span.high) ** (1 / rho), np.float64(span.low) ** (1 / rho)
+    return _ended(np.linspace(first, last, n) ** rho)
 
 
 def exponential(n: int, span: SigmaRange) -> Array:
