@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
+
 from easel.api.server import create_api
 from easel.app import Easel
 from easel.settings import read_settings
-from fastapi.testclient import TestClient
 
 GOLDENS = Path(__file__).parent / "goldens"
 

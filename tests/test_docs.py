@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from easel.testing import check
 
 DOCS = Path(__file__).parents[1] / "docs"

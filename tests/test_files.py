@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from easel.errors import BadRequest, EaselError, Forbidden, NotFound, TooLarge
 from easel.files import ScopedFiles
 

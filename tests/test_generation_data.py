@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as Pillow
+
 from easel.engine.engine import ModelFacts
 from easel.generation_data import info, infotext
 from easel.prompt.styles import Style, apply_styles
@@ -20,7 +22,6 @@ from easel.values.request import (
     Refiner,
 )
 from easel.values.sampling import find_sampler
-from PIL import Image as Pillow
 
 GOLDENS = Path(__file__).parent / "goldens" / "images"
 NAMES = sorted(path.name.removesuffix(".request.json") for path in GOLDENS.glob("*.request.json"))

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
 from easel.errors import SettingsError
 from easel.settings import Settings, flags_help, read_settings
 from easel.settings_flags import LaunchFlags

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
 from easel.api.server import create_api
 from easel.app import Easel
 from easel.engine.engine import ModelFacts
 from easel.engine.fake_engine import FakeEngine
 from easel.settings import read_settings
 from easel.worker.workplace import assemble, model_store
-from fastapi.testclient import TestClient
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 MODELS = tuple(
     ModelFacts(title=f"{name}.safetensors", name=name, short_hash=short_hash, family="SD1")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from easel.api.auth import Credentials
 from easel.errors import Unauthorized
 from easel.settings import read_settings

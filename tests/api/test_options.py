@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from easel.errors import SettingsError
 from easel.options import OptionsStore, rules
 from easel.values.options import Options

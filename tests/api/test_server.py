@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+
 from easel.api.server import create_api
 from easel.values.job import JobState
 
@@ -110,6 +111,27 @@ def test_a_prefix(serve: Serve) -> None:
     assert service.client.get("/easel/internal/ping").json() == {}
     assert "/easel/openapi.json" in service.client.get("/easel/docs", headers=headers).text
     assert service.client.get("/other/sdapi/v1/samplers", headers=headers).status_code == 404
+
+
+def test_routes_of_an_extension(serve: Serve) -> None:
+    folder = serve().data / "extensions" / "hello"
+    folder.mkdir(parents=True)
+    (folder / "extension.toml").write_text(
+        'name = "hello"\ntitle = "Hello"\nversion = "1.0"\nsummary = "Says so."\nentry = "Hello"\neasel = ">=0.1"\n'
+    )
+    (folder / "__init__.py").write_text(
+        "from fastapi import APIRouter\n"
+        "from easel import Extension, hookimpl\n"
+        "class Hello(Extension):\n"
+        "    @hookimpl\n"
+        "    def register_routes(self, app):\n"
+        "        router = APIRouter()\n"
+        "        router.add_api_route('/hello', lambda: 'hello')\n"
+        "        return router\n"
+    )
+    again = serve("--token", "x")
+    assert again.client.get("/hello").status_code == 401
+    assert again.client.get("/hello", headers={"authorization": "x"}).json() == "hello"
 
 
 def test_a_fault_of_ours_tells_no_paths(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from easel.engine.engine import DenoisePlan, Engine, ModelSpec, PictureNoise
 from easel.engine.ticks import EngineOptions, TickEngine
 from easel.models.cache import ModelCache
@@ -22,7 +24,6 @@ from easel.values.job import Job
 from easel.values.request import GenerationRequest
 from easel.values.sampling import find_sampler
 from easel.values.step import Step
-from numpy.typing import NDArray
 
 Pictures = list[NDArray[np.uint8]]
 FOX = "a red fox in the snow, oil painting"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from easel.engine.engine import ModelSpec
 from easel.engine.fake_engine import FakeEngine
 from easel.errors import BadRequest, EaselError, JobCancelled, UnknownName

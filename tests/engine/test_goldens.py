@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from easel.engine.engine import ModelSpec
 from easel.values.options import Options
 from easel.values.sampling import find_sampler
-from PIL import Image
 
 FIELDS = ("prompt", "negative_prompt", "steps", "width", "height", "seed", "cfg_scale", "batch_size", "subseed")
 FIELDS += ("subseed_strength", "seed_resize_from_w", "seed_resize_from_h", "eta", "s_churn", "tiling")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchsde
+
 from easel.engine.noise import NoiseRecipe, Philox, PictureNoise, centred
 from easel.errors import UnknownName
 

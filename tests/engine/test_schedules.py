@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from easel.engine.samplers.plan import SamplingPlan, plan_sampling
 from easel.engine.schedules import (
     ALIGNED_SD1,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from easel.engine.engine import ModelSpec
 from easel.values.options import Options
 

@@ -9,6 +9,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+
 from easel import GenerationRequest, Job
 from easel.extensions.registry import Registry
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from easel.extensions.finder import CHECKOUT, find_extensions, installed_roots, standard_roots
 
 Write = Callable[..., Path]

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
+from pydantic import BaseModel
+
 from easel import (
     BadRequest,
     Conditioning,
@@ -33,8 +36,6 @@ from easel.extensions.extension import Place
 from easel.extensions.hooks import Hooks
 from easel.values.request import ScriptCall
 from easel.values.result import Draft
-from PIL import Image as Pillow
-from pydantic import BaseModel
 
 PROMPT = Prompt(positive=("a",), negative=("",))
 STEERING = Conditioning(width=64, height=64, images=1)

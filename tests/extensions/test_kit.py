@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
+
 from easel.api.server import create_api
 from easel.errors import ExtensionError
 from easel.testing import EaselUnderTest, check
-from fastapi.testclient import TestClient
 
 Write = Callable[..., Path]
 LORA = Path(__file__).parents[2] / "extensions" / "lora"

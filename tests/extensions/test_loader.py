@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from easel import Job, Prompt
 from easel.extensions.registry import ExtensionStatus, Registry, State
 

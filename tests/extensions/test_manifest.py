@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from easel.extensions.manifest import BadManifest, parse_manifest, read_manifest
 
 GOOD = {"name": "my-ext", "title": "T", "version": "1", "summary": "s", "entry": "E", "easel": ">=1,<2"}

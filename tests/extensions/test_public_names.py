@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import easel
 import pytest
+
+import easel
 
 FOLDERS = sorted(path.parent for path in Path(__file__).parents[2].glob("*/*/extension.toml"))
 

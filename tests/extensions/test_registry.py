@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from easel import GenerationRequest, Job, Prompt, UnknownName
 from easel.errors import Forbidden
 from easel.extensions.hooks import Hooks
@@ -193,8 +194,10 @@ def test_stop_shuts_everybody_down(write: Write, registry: Registry) -> None:
 
 def test_under_load_every_job_sees_exactly_one_set(write: Write, registry: Registry) -> None:
     for name in ("one", "two"):
-        write(name, SAYS)
+        write(name, SAYS + LIVES)
     registry.load()
+    life: list[str] = []
+    registry.start(life)
     done = threading.Event()
     seen: set[tuple[str, ...]] = set()
 
@@ -220,6 +223,23 @@ def test_under_load_every_job_sees_exactly_one_set(write: Write, registry: Regis
         assert not thread.is_alive()
     assert seen <= {("one", "two"), ("two",), ("one",), ()}
     assert len(seen) > 1
+    assert [life.count(f"up {name}") - life.count(f"down {name}") for name in ("one", "two")] == [1, 1]
+
+
+def test_a_slow_start_holds_nobody_up(write: Write, registry: Registry) -> None:
+    write("slow", "@hookimpl\ndef startup(self, app): app['began'].set(); app['go on'].wait(10)", enabled=False)
+    registry.load()
+    app = {"began": threading.Event(), "go on": threading.Event()}
+    registry.start(app)
+    switching = threading.Thread(target=registry.enable, args=("slow",))
+    switching.start()
+    assert app["began"].wait(10)
+    with registry.hold() as hooks:  # a job begins and ends meanwhile
+        assert hooks.extensions == ()
+    assert registry.list()[0].name == "slow"
+    app["go on"].set()
+    switching.join(10)
+    assert registry.hooks.extensions == ("slow",)
 
 
 def test_memory_stays_flat_over_many_switches(write: Write, registry: Registry) -> None:

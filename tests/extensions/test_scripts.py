@@ -3,10 +3,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel, Field
+
 from easel import BadRequest, GenerationRequest, Job, Script, UnknownName
 from easel.extensions.script import OwnedScript, Scripts
 from easel.values.request import ScriptCall
-from pydantic import BaseModel, Field
 
 
 class Outpainting(BaseModel):

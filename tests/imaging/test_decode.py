@@ -7,9 +7,10 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from easel.errors import BadImage, BadRequest, TooLarge
 from easel.imaging.decode import flatten, open_picture, picture_size
-from PIL import Image
 
 
 def file_of(picture: Image.Image, format: str = "PNG", **options: object) -> bytes:

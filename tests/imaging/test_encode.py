@@ -4,10 +4,11 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
+
 from easel.errors import UnknownName
 from easel.imaging.encode import encode, format_of
 from easel.imaging.metadata import decode_user_comment, encode_user_comment, read_generation_data
-from PIL import Image, PngImagePlugin
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8))
 TEXTS = ["a cat\nSteps: 2, Sampler: Euler", '日本, "x"\nNegative prompt: ё\nSteps: 3', "x" * 20_000]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from easel.imaging.masks import (
     binary_mask,
     blur_mask,
@@ -16,7 +18,6 @@ from easel.imaging.masks import (
     strengthened,
     widen_box,
 )
-from PIL import Image
 
 PARTS = Path(__file__).parents[1] / "goldens" / "parts"
 

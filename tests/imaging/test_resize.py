@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.Image import Resampling
+
 from easel.errors import BadRequest, UnknownName
 from easel.imaging.resize import CROP, FILL, STRETCH, resize
 from easel.imaging.upscale import BUILT_IN, all_upscalers, find_upscaler, upscale
-from PIL import Image
-from PIL.Image import Resampling
 
 
 def gradient(width: int, height: int) -> Image.Image:

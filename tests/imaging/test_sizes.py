@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
 from easel.imaging.grid import grid_image
 from easel.imaging.hires import hires_size
 from easel.values.request import Hires
-from PIL import Image
 
 PARTS = Path(__file__).parents[1] / "goldens" / "parts"
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from easel.errors import BadImage, BadRequest, UnknownName
 from easel.imaging.colors import match_colors
 from easel.imaging.start import prepare_start
 from easel.values.options import Options
 from easel.values.request import EncodedPicture, InitImages, Inpaint
-from PIL import Image
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "images"
 INIT = EncodedPicture((GOLDENS / "_init.png").read_bytes())

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+
 from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, WorkerLost
 from easel.jobs.jobs import Jobs, Signal
 from easel.values.job import Job, JobState, Progress

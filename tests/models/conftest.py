@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from easel.models.checkpoint import LoadedCheckpoint
 from easel.models.loading import load_checkpoint
 from easel.models.placement import Placement

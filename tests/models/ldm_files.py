@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from easel.models.clip import ClipConfig, ClipText
 from easel.models.families import autoencoder
 from easel.models.families.family import rename

@@ -11,6 +11,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
 from easel.errors import ModelError
 from easel.models.checkpoint import LoadedCheckpoint
 from easel.models.families import read_checkpoint
@@ -20,9 +24,6 @@ from easel.models.loading import load_checkpoint
 from easel.models.placement import Placement
 from easel.models.store import CheckpointInfo
 from easel.models.text import size_vector
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from . import ldm_files
 from .ldm_files import Recipe

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from easel.models.checkpoint import LoadedCheckpoint
 from easel.models.embeddings import load_embeddings
 from easel.models.store import ModelStore
 from easel.models.text import TextOptions
-from numpy.typing import NDArray
 
 EMPHASIS = {"Original": "Original", "Nonorm": "No norm", "Ignore": "Ignore", "None": "None"}
 

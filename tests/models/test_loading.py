@@ -12,6 +12,8 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from easel.errors import RefusedFile
 from easel.models.checkpoint import LoadedCheckpoint
 from easel.models.families.family import PictureSize
@@ -20,7 +22,6 @@ from easel.models.placement import Placement, choose_placement, cpu_has_bf16
 from easel.models.preview import preview, rgb_weights
 from easel.models.store import CheckpointInfo, ModelStore
 from easel.models.weights import load_vae
-from safetensors.torch import load_file, save_file
 
 from . import ldm_files
 from .ldm_files import Recipe

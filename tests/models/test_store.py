@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from easel.errors import RefusedFile, UnknownName
 from easel.models.layout import MAX_HEADER, read_layout
 from easel.models.store import ModelStore

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as Pillow
+
 from easel.outputs.naming import apply_pattern, picture_path
 from easel.values.image import Image
 from easel.values.job import Job
 from easel.values.options import Options
 from easel.values.request import GenerationRequest
-from PIL import Image as Pillow
 
 PARTS = Path(__file__).parents[1] / "goldens" / "parts"
 CREATED = time.mktime((2026, 11, 22, 10, 30, 5, 0, 0, -1))

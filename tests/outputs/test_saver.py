@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pluggy
 import pytest
+from PIL import Image as Pillow
+
 from easel import hookspecs
 from easel.errors import EaselError, Forbidden, UnknownName
 from easel.files import ScopedFiles
@@ -19,7 +21,6 @@ from easel.values.image import Image
 from easel.values.job import Job
 from easel.values.options import Options
 from easel.values.request import GenerationRequest, Output
-from PIL import Image as Pillow
 
 PIXELS = Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8))
 IMAGE = Image(pixels=PIXELS, seed=7, prompt="a cat", infotext="a cat\nSteps: 2", flags=("nsfw",))

@@ -5,8 +5,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-import easel
 import pytest
+
+import easel
 from easel.errors import PromptSyntaxError
 from easel.prompt.chunks import CHUNK_LENGTH, Chunker, Embedding, EmbeddingIndex, SpecialTokens
 from easel.prompt.tokenizer import ClipTokenizer

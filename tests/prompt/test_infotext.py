@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+
 from easel.prompt.infotext import hash_list, parse_infotext, quote, unquote, write_infotext
 from easel.prompt.overrides import OPTIONS, option_overrides
 from easel.prompt.styles import Style

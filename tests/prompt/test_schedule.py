@@ -7,6 +7,7 @@ from subprocess import run
 from typing import Any
 
 import pytest
+
 from easel.prompt.schedule import Stage, conditions, index_at, schedule, text_at
 from easel.prompt.syntax import DEEPEST
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from easel.prompt.styles import Style, apply_styles, extract_styles, merge, read_styles
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "parts"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from easel.errors import PromptSyntaxError
 from easel.prompt.syntax import (
     DEEPEST,

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from easel import Adapter, BadRequest, GenerationRequest, Job, Prompt
 from PIL import Image as Pillow
+
+from easel import Adapter, BadRequest, GenerationRequest, Job, Prompt
 
 Generate = Any
 App = Any

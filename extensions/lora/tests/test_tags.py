@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from easel import BadRequest, extract_networks
 from easel_extensions.lora.tags import STRONGEST, Wish, read_tag
+
+from easel import BadRequest, extract_networks
 
 
 def read(text: str) -> Wish:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from easel.engine.samplers.registry import SOLVERS
 from easel.engine.schedules import RULES
 from easel.errors import UnknownName

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from easel.engine.noise import NoiseRecipe, PictureNoise
 from easel.engine.samplers.plan import SamplingPlan, plan_sampling
 from easel.engine.samplers.protocol import Evaluation, Prediction
@@ -19,7 +21,6 @@ from easel.errors import BadRequest, NotANumber, UnknownName
 from easel.values.options import Options
 from easel.values.request import GenerationRequest
 from easel.values.sampling import SAMPLERS
-from torch import Tensor
 
 SHAPE = (4, 32, 32)
 Denoiser = Callable[[Tensor, float], Tensor]
