@@ -51,7 +51,7 @@ class ExtensionStatus:
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """What the registry knows of one extension; changed under the registry's lock only."""
+    """What the registry knows of one extension; changed by the thread that switches."""
 
     found: Found
     state: State
@@ -106,7 +106,8 @@ class Registry:
 
     def __post_init__(self) -> None:
         """Begin with a set without any plugin."""
-        self._lock = threading.RLock()
+        self._switching = threading.Lock()  # held while extensions are loaded and started, which may take its time
+        self._lock = threading.Lock()  # for the sets and who was started; never held while an extension's code runs
         self._core: tuple[object, ...] = ()
         self._app: Any = None
         self._entries: dict[str, _Entry] = {}
@@ -135,15 +136,13 @@ class Registry:
 
     def list(self) -> tuple[ExtensionStatus, ...]:
         """All extensions by name, shadowed ones last."""
-        with self._lock:
-            entries = sorted(self._entries.values(), key=lambda entry: entry.found.name)
-            return tuple(entry.status for entry in (*entries, *self._shadowed))
+        entries = sorted(self._entries.values(), key=lambda entry: entry.found.name)
+        return tuple(entry.status for entry in (*entries, *self._shadowed))
 
     def load(self, core_plugins: Sequence[object] = ()) -> None:
         """Find and load what there is and build the first set; what fails is set aside, nothing is raised."""
-        with self._lock:
+        with self._switching:
             self._core = tuple(core_plugins)
-            self._swap()
             choices = self._read_choices()
             for found in find_extensions(self.roots):
                 entry = _Entry(found, State.DISABLED)
@@ -162,7 +161,7 @@ class Registry:
 
     def start(self, app: Any) -> None:
         """Call `startup` of every enabled extension; one that fails is set aside."""
-        with self._lock:
+        with self._switching:
             self._app = app
             for entry in self._enabled():
                 self._start(entry)
@@ -180,7 +179,7 @@ class Registry:
 
         `remember`: also after a restart. A worker follows its gateway, which does the remembering.
         """
-        with self._lock:
+        with self._switching:
             entry = self._entry(name)
             if name in self.disabled:
                 raise Forbidden(f"extension {name!r} is switched off by the settings")
@@ -192,7 +191,7 @@ class Registry:
 
     def disable(self, name: str, *, remember: bool = True) -> ExtensionStatus:
         """Switch off; running jobs keep it to their end. Errors: UnknownName."""
-        with self._lock:
+        with self._switching:
             entry = self._entry(name)
             if remember:
                 self._remember(name, False)
@@ -211,7 +210,7 @@ class Registry:
         """The tabs of all enabled extensions; one that fails is set aside."""
         return self._collect("register_tabs", app, lambda owned: ())
 
-    # Inside; all called with the lock held.
+    # Inside; called by one thread at a time, which holds `_switching`.
 
     def _enabled(self) -> tuple[_Entry, ...]:
         return tuple(entry for entry in self._entries.values() if entry.instance is not None)
@@ -241,17 +240,19 @@ class Registry:
         failures = Hooks.build((), (entry.instance,)).startup(self._app)
         if failures:
             entry.set_aside(failures[0])
-        else:
-            self._started.append(entry.instance)
 
     def _swap(self) -> None:
         extensions = self._extensions()
-        self._current = _Set(Hooks.build(self._core, extensions), extensions)
-        self._sets = [*(one for one in self._sets if one.holders), self._current]
+        new = _Set(Hooks.build(self._core, extensions), extensions)
+        with self._lock:
+            self._current = new
+            self._sets = [*(one for one in self._sets if one.holders), new]
+            if self._app is not None:
+                self._started += [one for one in extensions if one not in self._started]
 
     def _collect(self, hook: str, app: Any, names: Callable[[Owned], Iterable[str]]) -> tuple[Owned, ...]:
         """What a hook collects from everybody; of two that take one of `names`, the second is set aside."""
-        with self._lock:
+        with self._switching:
             owners: dict[str, str] = {}
             collected = _claimed(getattr(Hooks.build(self._core), hook)(app), hook, names, owners)
             for entry in self._enabled():
@@ -296,7 +297,7 @@ class Registry:
             return {}
         return {name: on for name, on in choices.items() if isinstance(on, bool)} if isinstance(choices, dict) else {}
 
-    # Shutting down happens outside the lock: it may take its time.
+    # Shutting down: by whoever gave back the last hold, or switched.
 
     def _shut_down_unused(self) -> None:
         with self._lock:
