@@ -76,8 +76,11 @@ class OptionsStore:
     """The options in force. Thread-safe; every change is on disk before `update` returns."""
 
     def __init__(self, state_dir: Path, data_dir: Path) -> None:
-        """The file is `options.json` in `state_dir`, which is made. Errors: SettingsError when it cannot be read."""
-        state_dir.mkdir(parents=True, exist_ok=True)
+        """The file is `options.json` in `state_dir`, which is made. Errors: SettingsError when one cannot be had."""
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"the state folder {state_dir} cannot be made: {error.strerror}") from error
         self._files, self._data_dir = ScopedFiles(state_dir), data_dir
         self._lock = threading.Lock()
         self._changed: dict[str, Any] = self._load()

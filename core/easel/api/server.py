@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -80,17 +80,9 @@ def _guard(app: Easel, api: FastAPI) -> None:
 
 
 def _extension_routes(app: Easel, api: FastAPI) -> None:
-    """Mount the routes of the extensions that are on at start; each answers while its extension is on."""
+    """Mount what the extensions that are on at start answer."""
     for owned in app.extensions.register_routes(app):
-        api.include_router(owned.value, dependencies=[Depends(_while_on(app, owned.extension))])
-
-
-def _while_on(app: Easel, extension: str) -> Callable[[], None]:
-    def guard() -> None:
-        if extension and extension not in app.extensions.hooks.extensions:
-            raise NotFound(f"the extension {extension!r} is switched off")
-
-    return guard
+        api.include_router(owned.value)
 
 
 def _switched_off() -> APIRouter:

@@ -66,7 +66,7 @@ def _memory() -> Finding:
 def _data(settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir
     there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(there, os.W_OK):
+    if not there.is_dir() or not os.access(there, os.W_OK):
         yield Finding("broken", "data", f"{there} cannot be written; choose another --data-dir")
         return
     free = shutil.disk_usage(there).free / _GIGABYTE
