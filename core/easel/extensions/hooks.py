@@ -232,7 +232,9 @@ def _owned_script(owned: Owned) -> OwnedScript:
 def _distinct(upscalers: tuple[Owned, ...]) -> tuple[Owned, ...]:
     owners: dict[str, str] = {}
     for owned in upscalers:
-        name = owned.value.name
+        name = getattr(owned.value, "name", None)
+        if not isinstance(name, str):
+            raise ExtensionError(owned.extension, "register_upscalers", f"returned {owned.value!r}; allowed: Upscaler")
         if name in owners:
             reason = f"the upscaler {name!r} belongs to {owners[name] or 'the core'!r} already"
             raise ExtensionError(owned.extension, "register_upscalers", reason)

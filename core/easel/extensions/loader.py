@@ -73,6 +73,8 @@ def load_extension(manifest: Manifest, folder: Path, data: Path, environment: Ma
     try:
         settings = _settings(entry, manifest.name, environment)
         extension = entry(Place(name=manifest.name, folder=folder, data=data, settings=settings))
+        if extension.name != manifest.name:
+            raise ValueError(f"its attribute `name` is {extension.name!r}; the name stands in {FILE}")
     except (Exception, SystemExit) as error:
         raise failure(manifest.name, "load", error) from error
     check_hooks(extension)

@@ -32,6 +32,13 @@ class Script:
     always_on: bool = False
     tabs: tuple[TabName, ...] = ("txt2img", "img2img")
 
+    def __post_init__(self) -> None:
+        """Refuse what is no title or no pydantic model, while the author's own code is running."""
+        if not isinstance(self.title, str) or not self.title.strip():
+            raise TypeError(f"a script's title is a text, not {self.title!r}")
+        if not hasattr(self.arguments, "model_validate"):
+            raise TypeError(f"a script's arguments are a pydantic model, not {self.arguments!r}")
+
     def parse(self, arguments: Sequence[Any] | Mapping[str, Any], where: str) -> BaseModel:
         """The typed arguments; `where` is the request's field for messages. Errors: BadRequest."""
         from pydantic import ValidationError
