@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -80,9 +80,17 @@ def _guard(app: Easel, api: FastAPI) -> None:
 
 
 def _extension_routes(app: Easel, api: FastAPI) -> None:
-    """Mount what the extensions that are on at start answer."""
+    """Mount the routes of the extensions that are on at start; each answers while its extension is on (hookspecs)."""
     for owned in app.extensions.register_routes(app):
-        api.include_router(owned.value)
+        api.include_router(owned.value, dependencies=[Depends(_while_on(app, owned.extension))])
+
+
+def _while_on(app: Easel, extension: str) -> Callable[[], None]:
+    def guard() -> None:
+        if extension and extension not in app.extensions.hooks.extensions:
+            raise NotFound(f"the extension {extension!r} is switched off")
+
+    return guard
 
 
 def _switched_off() -> APIRouter:
