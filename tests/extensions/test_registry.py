@@ -182,6 +182,17 @@ def test_a_job_keeps_the_set_it_began_with_and_shutdown_waits_for_it(
     assert life[4:] == []
 
 
+def test_who_fails_only_later_is_set_aside_then(write: Write, registry: Registry, job: Job) -> None:
+    write("fickle", "works = [None] * 3\n@hookimpl\ndef register_scripts(self): return self.works.pop()")
+    write("good", SAYS)
+    registry.load()
+    assert states(registry) == {"fickle": State.ENABLED, "good": State.ENABLED}
+    registry.disable("good")
+    assert states(registry) == {"fickle": State.FAILED, "good": State.DISABLED}
+    registry.enable("good")
+    assert said(registry, job) == ("good",)
+
+
 def test_stop_shuts_everybody_down(write: Write, registry: Registry) -> None:
     for name in ("one", "two"):
         write(name, LIVES)

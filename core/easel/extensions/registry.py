@@ -242,8 +242,16 @@ class Registry:
             entry.set_aside(failures[0])
 
     def _swap(self) -> None:
-        extensions = self._extensions()
-        new = _Set(Hooks.build(self._core, extensions), extensions)
+        """Put a new set in force; who cannot be part of it is set aside."""
+        while True:
+            extensions = self._extensions()
+            try:
+                new = _Set(Hooks.build(self._core, extensions), extensions)
+                break
+            except ExtensionError as error:
+                if error.extension not in self._entries:
+                    raise
+                self._entries[error.extension].set_aside(error)
         with self._lock:
             self._current = new
             self._sets = [*(one for one in self._sets if one.holders), new]
