@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,5 +84,12 @@ def test_info_is_a1111s(tiny_client: TestClient, answers: Answers, name: str) ->
     free = {"job_timestamp", "infotexts"}
     if "subseed" not in request(name)[1]:
         free |= {"subseed", "all_subseeds"}
+    info, want = _with_our_embedding(info), _with_our_embedding(want)
     assert {k: info[k] for k in want if k not in free} == {k: v for k, v in want.items() if k not in free}
     assert info["infotexts"] == want["infotexts"]
+
+
+def _with_our_embedding(info: dict[str, Any]) -> dict[str, Any]:
+    """A1111 was recorded with the same vectors in a .pt file, so only that file's hash differs."""
+    text = re.sub(r"tinyemb: [0-9a-f]{12}", "tinyemb: (of the file)", json.dumps(info))
+    return dict(json.loads(text))

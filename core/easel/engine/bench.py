@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 from time import perf_counter
@@ -92,6 +93,12 @@ class Bench:
         if self._embeddings.get(model.info.path) != files:
             model.texts.use_embeddings(load_embeddings(files, model.texts.widths)[0])
             self._embeddings[model.info.path] = files
+
+    def embedding_hashes(self, names: Iterable[str]) -> dict[str, str]:
+        """The first 12 digits of the hashes of textual inversions, by name; empty without hashing."""
+        files = {file.name.rpartition("/")[2]: file for file in reversed(self._store.files("embedding"))}
+        hashes = {name: self._store.hash(files[name]).sha256 for name in names if name in files}
+        return {name: whole[:12] for name, whole in hashes.items() if whole}
 
     def _load(self, info: CheckpointInfo) -> LoadedCheckpoint:
         self._embeddings.pop(info.path, None)

@@ -74,9 +74,9 @@ class Encoder:
         vectors = self.model.vector(encoded, self._size(negative=negative))
         contexts = encoded.context.chunk(len(stages))
         if vectors is None:
-            return ScheduledText(stages, tuple(Encoded(context) for context in contexts))
+            return ScheduledText(stages, tuple(Encoded(context) for context in contexts), encoded.embeddings)
         pairs = zip(contexts, vectors.chunk(len(stages)), strict=True)
-        return ScheduledText(stages, tuple(Encoded(context, vector) for context, vector in pairs))
+        return ScheduledText(stages, tuple(Encoded(context, vector) for context, vector in pairs), encoded.embeddings)
 
     def _encode(self, texts: tuple[str, ...], *, negative: bool) -> EncodedTexts:
         options = TextOptions(

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Latents = Any  # one entry per picture of the batch; the engine's own representation
-Texts = Any  # encoded texts of one pass, one entry per picture
+
+
+class Texts(Protocol):
+    """The encoded texts of one pass; `extra_infotext` are pairs that the infotext gains by them ("TI hashes")."""
+
+    @property
+    def extra_infotext(self) -> tuple[tuple[str, str], ...]:
+        """Keys and values, in order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,7 @@ class FakeTexts:
 
     positive: tuple[str, ...]
     negative: tuple[str, ...]
+    extra_infotext: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +183,9 @@ class FakeEngine(Engine):
 
 def _picture(model: ModelSpec, plan: DenoisePlan, index: int) -> NDArray[np.float64]:
     """Soft colours that everything a picture depends on decides."""
-    texts = plan.texts
-    noise, request = plan.pictures[index], plan.request
+    noise, request, texts = plan.pictures[index], plan.request, plan.texts
+    if not isinstance(texts, FakeTexts):
+        raise TypeError("these texts were encoded by another engine")
     controls = [(one.model, one.weight, one.start, one.end, one.hint.sum()) for one in plan.conditioning.controls]
     said = (texts.positive[index], texts.negative[index], noise, model, plan.sampler, plan.scheduler, plan.steps)
     options = (request.cfg_scale, request.subseed_strength, request.eta, plan.refiner, plan.fill, controls)

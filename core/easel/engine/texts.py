@@ -30,6 +30,7 @@ class ScheduledText:
 
     schedule: Schedule
     stages: tuple[Encoded, ...]
+    embeddings: tuple[str, ...] = ()  # textual inversions it names
 
     @property
     def length(self) -> int:
@@ -63,9 +64,16 @@ class PictureTexts:
 
 @dataclass(frozen=True, slots=True)
 class TextBatch:
-    """The texts of a pass, one entry per picture."""
+    """The texts of a pass, one entry per picture; `extra_infotext` names the textual inversions in them."""
 
     pictures: tuple[PictureTexts, ...]
+    extra_infotext: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """The textual inversions that the texts name, each once."""
+        texts = [text for one in self.pictures for text in (*(part for _, part in one.parts), one.negative)]
+        return tuple(dict.fromkeys(name for text in texts for name in text.embeddings))
 
 
 def level_parts(pictures: Sequence[PictureTexts]) -> list[PictureTexts]:

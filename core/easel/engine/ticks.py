@@ -6,7 +6,7 @@ Job threads call and wait. A pass joins the ticks of `loop`; everything else run
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,6 +25,7 @@ from easel.engine.texts import TextBatch, TextCache
 from easel.engine.weights import Weights
 from easel.engine.work import Call, Run
 from easel.errors import BadRequest, NotANumber
+from easel.prompt.infotext import hash_list
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +126,7 @@ class TickEngine(Engine):
             self._bench.give_embeddings(checkpoint)
             for name in checkpoint.adapters.unmatched:
                 job.warn(f"adapter layer without a place in this checkpoint: {name}")
-            return Encoder(
+            batch = Encoder(
                 model=checkpoint,
                 adapters=model.adapters,
                 options=job.request.options,
@@ -134,6 +135,8 @@ class TickEngine(Engine):
                 height=height,
                 cache=self._texts,
             ).batch(positive, negative)
+            hashes = self._bench.embedding_hashes(batch.embeddings)
+            return replace(batch, extra_infotext=(("TI hashes", hash_list(hashes)),)) if hashes else batch
 
         return self._loop.call(Call(job, encode, weights), "encode")
 

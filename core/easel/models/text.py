@@ -31,10 +31,14 @@ class TextOptions:
 
 @dataclass(frozen=True, slots=True)
 class EncodedTexts:
-    """`context`: (n, chunks x 77, width); `pooled`: (n, width of the SDXL vector's text part) or None."""
+    """`context`: (n, chunks x 77, width); `pooled`: (n, width of the SDXL vector's text part) or None.
+
+    `embeddings`: the textual inversions that the texts name.
+    """
 
     context: Tensor
     pooled: Tensor | None = None
+    embeddings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -72,9 +76,11 @@ class TextEncoders:
         PromptSyntaxError, and BadRequest for a CLIP skip deeper than the encoder.
         """
         contexts, pooled = [], None
+        named: dict[str, None] = {}
         for module, part in zip(self.modules, self.parts, strict=True):
             chunker = self.chunker(part, options.comma_backtrack)
             prompts = chunker.chunk_all(texts, emphasis=options.emphasis != "None")
+            named |= {fix.embedding: None for one in prompts for chunk in one.chunks for fix in chunk.fixes}
             states = []
             for chunks in zip(*(prompt.chunks for prompt in prompts), strict=True):
                 state, vector = self._encode_chunks(module, part, chunks, options)
@@ -84,7 +90,7 @@ class TextEncoders:
         context = torch.cat(contexts, dim=2)
         if negative and self.zero_empty_negative and not any(texts):
             return EncodedTexts(torch.zeros_like(context), None if pooled is None else torch.zeros_like(pooled))
-        return EncodedTexts(context, pooled)
+        return EncodedTexts(context, pooled, tuple(named))
 
     def _encode_chunks(
         self, module: ClipText, part: TextPart, chunks: Sequence[Chunk], options: TextOptions

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image as Pillow
 
-from easel.engine.engine import DenoisePlan, Engine, Latents, ModelSpec, PictureNoise
+from easel.engine.engine import DenoisePlan, Engine, Latents, ModelSpec, PictureNoise, Texts
 from easel.extensions.hooks import Hooks
 from easel.imaging.grid import grid_image
 from easel.pipeline.frame import Frame
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from easel.imaging.start import Start, StartPicture
 
 
+Pairs = tuple[tuple[str, str], ...]
 STRETCH_LATENT = 3  # resize_mode: the start picture keeps its size, its latent is stretched
 
 
@@ -46,10 +47,35 @@ class Batch:
     step: int  # pixels per latent
 
 
-def first_pass(batch: Batch, start: Start | None) -> Latents:
-    """Texts to latents; with `start` the pass begins at the noised start pictures (img2img, inpainting)."""
-    request = batch.job.request
-    plan = _plan(batch, batch.frame, "first", batch.prompt.positive, batch.prompt.negative)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setup:
+    """How one pass runs."""
+
+    stage: Literal["first", "hires"]
+    frame: Frame
+    sampler: str
+    scheduler: str
+    steps: int
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+
+
+def first_pass(batch: Batch, start: Start | None) -> tuple[Latents, Pairs]:
+    """Texts to latents, and what the texts add to the infotext.
+
+    With `start` the pass begins at the noised start pictures (img2img, inpainting).
+    """
+    request, prompt = batch.job.request, batch.prompt
+    setup = _Setup(
+        stage="first",
+        frame=batch.frame,
+        sampler=request.sampler,
+        scheduler=request.scheduler,
+        steps=request.steps,
+        positive=prompt.positive,
+        negative=prompt.negative,
+    )
+    plan = _plan(batch, setup)
     if start is not None:
         plan = _from_start(batch, plan, start)
     if request.refiner is not None:
@@ -57,10 +83,10 @@ def first_pass(batch: Batch, start: Start | None) -> Latents:
         plan = replace(
             plan,
             refiner=refiner,
-            refiner_texts=_texts(batch, refiner, batch.frame, plan, batch.prompt.positive, batch.prompt.negative),
+            refiner_texts=_texts(batch, refiner, setup),
             refiner_switch_at=request.refiner.switch_at,
         )
-    return batch.engine.denoise(batch.job, batch.model, plan)
+    return batch.engine.denoise(batch.job, batch.model, plan), plan.texts.extra_infotext
 
 
 def _from_start(batch: Batch, plan: DenoisePlan, start: Start) -> DenoisePlan:
@@ -96,67 +122,51 @@ def _padded(one: StartPicture, frame: Frame) -> NDArray[np.uint8]:
 
 def hires_pass(batch: Batch, frame: Frame, model: ModelSpec, latents: Latents) -> Latents:
     """Latents of the target size, denoised again with exactly the hires steps."""
-    request = batch.job.request
-    assert request.hires is not None
-    prompt = batch.prompt
-    plan = _plan(
-        replace(batch, model=model, parts_done=batch.parts_done + 1),
-        frame,
-        "hires",
-        prompt.hires_positive or prompt.positive,
-        prompt.hires_negative or prompt.negative,
+    request, prompt, hires = batch.job.request, batch.prompt, batch.job.request.hires
+    assert hires is not None
+    setup = _Setup(
+        stage="hires",
+        frame=frame,
+        sampler=hires.sampler or request.sampler,
+        scheduler=hires.scheduler or request.scheduler,
+        steps=hires.steps or request.steps,
+        positive=prompt.hires_positive or prompt.positive,
+        negative=prompt.hires_negative or prompt.negative,
     )
-    plan = replace(plan, init=latents, denoising_strength=request.hires.denoising_strength, exact_steps=True)
+    second = replace(batch, model=model, parts_done=batch.parts_done + 1)
+    plan = replace(_plan(second, setup), init=latents, denoising_strength=hires.denoising_strength, exact_steps=True)
     return batch.engine.denoise(batch.job, model, plan)
 
 
-def _plan(
-    batch: Batch, frame: Frame, stage: Literal["first", "hires"], positive: tuple[str, ...], negative: tuple[str, ...]
-) -> DenoisePlan:
-    request, hires = batch.job.request, batch.job.request.hires
-    sampler, scheduler, steps = request.sampler, request.scheduler, request.steps
-    if stage == "hires" and hires is not None:
-        sampler, scheduler = hires.sampler or sampler, hires.scheduler or scheduler
-        steps = hires.steps or steps
+def _plan(batch: Batch, setup: _Setup) -> DenoisePlan:
     steering = Conditioning(
-        stage=stage,
-        width=frame.grid_width,
-        height=frame.grid_height,
-        images=len(batch.noise),
+        stage=setup.stage, width=setup.frame.grid_width, height=setup.frame.grid_height, images=len(batch.noise)
     )
-    plan = DenoisePlan(
-        request=request,
-        width=frame.grid_width,
-        height=frame.grid_height,
+    return DenoisePlan(
+        request=batch.job.request,
+        width=setup.frame.grid_width,
+        height=setup.frame.grid_height,
         pictures=batch.noise,
-        texts=None,
+        texts=_texts(batch, batch.model, setup),
         conditioning=batch.hooks.add_conditioning(steering, batch.job),
-        sampler=sampler,
-        scheduler=scheduler,
-        steps=steps,
+        sampler=setup.sampler,
+        scheduler=setup.scheduler,
+        steps=setup.steps,
         on_step=_listener(batch),
     )
-    return replace(plan, texts=_texts(batch, batch.model, frame, plan, positive, negative))
 
 
-def _texts(
-    batch: Batch,
-    model: ModelSpec,
-    frame: Frame,
-    plan: DenoisePlan,
-    positive: tuple[str, ...],
-    negative: tuple[str, ...],
-) -> object:
+def _texts(batch: Batch, model: ModelSpec, setup: _Setup) -> Texts:
     request = batch.job.request
     return batch.engine.encode_prompts(
         batch.job,
         model,
-        positive,
-        negative,
-        steps=SAMPLERS[plan.sampler].denoiser_calls(plan.steps),
-        width=frame.grid_width,
-        height=frame.grid_height,
-        hires=plan.conditioning.stage == "hires",
+        setup.positive,
+        setup.negative,
+        steps=SAMPLERS[setup.sampler].denoiser_calls(setup.steps),
+        width=setup.frame.grid_width,
+        height=setup.frame.grid_height,
+        hires=setup.stage == "hires",
         first_pass_steps=SAMPLERS[request.sampler].denoiser_calls(request.steps),
     )
 

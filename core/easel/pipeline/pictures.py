@@ -1,4 +1,4 @@
-"""The core's own `generate`: batch after batch, from texts or start pictures to finished pictures with their infotext."""
+"""The core's own `generate`: batch after batch, from texts or start pictures to finished pictures with infotext."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from easel.imaging.resize import STRETCH, resize
 from easel.imaging.start import Start, prepare_start
 from easel.imaging.upscale import LATENT_MODES, all_upscalers, find_upscaler
 from easel.pipeline.frame import Frame
-from easel.pipeline.passes import Batch, first_pass, hires_pass
+from easel.pipeline.passes import Batch, Pairs, first_pass, hires_pass
 from easel.pipeline.road import Run, ignored, refuse_ignored
 from easel.prompt.syntax import extract_networks
 from easel.values.image import Image
@@ -51,7 +51,7 @@ def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
     start = _start(hooks, request, frame) if request.init is not None else None
     blank_mask = start is not None and start.blank_mask
     images: list[Image] = []
-    extra: tuple[tuple[str, str], ...] = ()
+    extra: Pairs = ()
     for number in range(request.n_iter):
         if number and job.interrupted:
             break
@@ -92,7 +92,7 @@ def _batch(
     frame: Frame,
     start: Start | None,
     number: int,
-) -> tuple[list[Image], tuple[tuple[str, str], ...]]:
+) -> tuple[list[Image], Pairs]:
     """One batch's pictures, and what its networks add to the infotext."""
     request = job.request
     count = len(start.pictures) if start else request.batch_size
@@ -110,14 +110,15 @@ def _batch(
         parts=_parts(request),
         step=facts.pixels_per_latent,
     )
-    latents = first_pass(batch, start)
+    latents, extra = first_pass(batch, start)
     model = batch.model
     if request.hires is not None and not job.stopping:
         target = hires_size(frame.width, frame.height, request.hires, facts.pixels_per_latent)
         frame, model, latents = _hires(batch, target, latents)
     job.tell(replace(job.progress, stage="decode"))
     pictures = [Pillow.fromarray(frame.crop(one)) for one in engine.decode(job, model, latents)]
-    return _finished(hooks, batch, facts, start, pictures, number), prompt.extra_infotext
+    extra = (*prompt.extra_infotext, *extra)
+    return _finished(batch, facts, start, pictures, number, extra), extra
 
 
 def _prompt(request: GenerationRequest, count: int) -> Prompt:
@@ -150,7 +151,7 @@ def _without_networks(prompt: Prompt, job: Job) -> Prompt:
 
 
 def _hires(batch: Batch, target: HiresSize, latents: Latents) -> tuple[Frame, ModelSpec, Latents]:
-    """Upscale the first pass's latents, or its decoded pictures, and denoise again; also the frame and model of that."""
+    """Upscale the first pass's latents, or its decoded pictures, and denoise again: also with which frame and model."""
     engine, job, hires = batch.engine, batch.job, batch.job.request.hires
     assert hires is not None
     large = Frame.of(target.width, target.height, batch.step)
@@ -174,7 +175,12 @@ def _hires(batch: Batch, target: HiresSize, latents: Latents) -> tuple[Frame, Mo
 
 
 def _finished(
-    hooks: Hooks, batch: Batch, facts: ModelFacts, start: Start | None, pictures: Sequence[Pillow.Image], number: int
+    batch: Batch,
+    facts: ModelFacts,
+    start: Start | None,
+    pictures: Sequence[Pillow.Image],
+    number: int,
+    added: Pairs,
 ) -> list[Image]:
     """Put img2img results back into their pictures, give each its infotext, and let the hooks process them."""
     job, request = batch.job, batch.job.request
@@ -189,9 +195,9 @@ def _finished(
             negative_prompt=request.negative_prompt,
         )
         blank = start is not None and start.blank_mask
-        text = infotext(request, facts, image, batch.prompt.extra_infotext, blank_mask=blank)
+        text = infotext(request, facts, image, added, blank_mask=blank)
         image = replace(image, infotext=text)
         images.append(image)
         for suffix, pixels in start.mask_pictures(picture, request.options) if start else ():
             extra.append(replace(image, pixels=pixels, kind="mask", suffix=suffix))
-    return [*hooks.process_images(tuple(images), job), *extra]
+    return [*batch.hooks.process_images(tuple(images), job), *extra]

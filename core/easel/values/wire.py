@@ -22,7 +22,7 @@ BASE64_BYTES: Final[_BytesConfig] = {"ser_json_bytes": "base64", "val_json_bytes
 def _adapter(kind: Hashable) -> Any:
     from pydantic import TypeAdapter  # late: most users of values never cross a process
 
-    return TypeAdapter(kind)
+    return TypeAdapter(cast("Any", kind))
 
 
 def encode(value: object, kind: Any = None) -> bytes:
