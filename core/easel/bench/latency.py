@@ -21,33 +21,31 @@ def measure(effort: Effort) -> Report:
     short = GenerationRequest(prompt="a red fox", seed=2, steps=SHORT, width=side, height=side)
     long = GenerationRequest(prompt="a cute cat", seed=1, steps=LONG, width=side, height=side, sampler="DPM++ 2M")
     with data_folder(TINY if effort.quick else None) as data, Studio(data) as studio:
-        waits: list[float] = []
 
-        def beside() -> None:
+        def beside() -> float:
             job = studio.begin(long)
             studio.wait_until_it_denoises(job)
             begin = time.perf_counter()
             studio.make(short)
-            waits.append(time.perf_counter() - begin)
+            seconds = time.perf_counter() - begin
             job.cancel()
             with suppress(JobCancelled):
                 studio.end(job)
+            return seconds
 
-        rounds = alternate({"alone": lambda: studio.make(short), "beside": beside}, max(effort.rounds, 1))
-    alone, waits = rounds.seconds["alone"], waits[1:]  # the first belongs to the warm-up
-    ratios = sorted(late / free for late, free in zip(waits, alone, strict=True))
+        rounds = alternate({"alone": lambda: studio.make(short), "beside": beside}, effort.rounds)
     return Report(
         name="latency",
         title=f"a job of {SHORT} steps while one of {LONG} steps runs",
         figures=(
             Figure(
                 what=f"{SHORT} steps beside {LONG}, {side}x{side}",
-                value=sorted(waits)[len(waits) // 2],
+                value=rounds.median("beside"),
                 against="alone",
                 opponent=rounds.median("alone"),
-                ratio=ratios[len(ratios) // 2],
+                ratio=rounds.ratio("beside", "alone"),
                 target=Target("at most", 3.0),
-                samples={"alone": alone, "beside": waits},
+                samples=rounds.seconds,
             ),
         ),
         remark=f"Median of {effort.rounds} alternating rounds; both jobs are of the same user.",
