@@ -68,7 +68,7 @@ def _parts(request: GenerationRequest) -> int:
 
 def _start(hooks: Hooks, request: GenerationRequest, frame: Frame) -> Start:
     assert request.init is not None
-    upscalers = all_upscalers(owned.value for owned in hooks.register_upscalers())
+    upscalers = all_upscalers(owned.value for owned in hooks.upscalers)
     size = request.batch_size
     return prepare_start(request.init, frame.width, frame.height, request.options, upscalers, batch_size=size)
 
@@ -165,8 +165,8 @@ def _hires(batch: Batch, target: HiresSize, latents: Latents) -> tuple[Frame, Mo
         latents = engine.resize_latents(job, latents, mode, large.grid_width, large.grid_height)
         latents = engine.crop_latents(job, latents, *cut)
     else:
-        found = [owned.value for owned in batch.hooks.register_upscalers()]
-        upscaler = find_upscaler(hires.upscaler, all_upscalers(found), "hr_upscaler")
+        registered = all_upscalers(owned.value for owned in batch.hooks.upscalers)
+        upscaler = find_upscaler(hires.upscaler, registered, "hr_upscaler")
         small = [Pillow.fromarray(batch.frame.crop(one)) for one in engine.decode(job, batch.model, latents)]
         enlarged = [np.asarray(resize(one, large.width, large.height, STRETCH, upscaler)) for one in small]
         latents = engine.encode_pictures(job, model, [large.pad(one) for one in enlarged])
