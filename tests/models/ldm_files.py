@@ -92,14 +92,8 @@ def write(path: Path, shapes: Mapping[str, tuple[int, ...]], *, seed: int = 0) -
     """Write float16 noise of about unit gain, one tensor after the other, so that any size fits in memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.Generator(np.random.PCG64(seed)).standard_normal(2**18).astype(np.float32)
-    header, offset = {}, 0
-    for name, shape in shapes.items():
-        end = offset + 2 * prod(shape)
-        header[name] = {"dtype": "F16", "shape": list(shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header).encode()
     with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(header(shapes))
         for number, (name, shape) in enumerate(shapes.items()):
             count = prod(shape)
             block = noise[np.arange(number * 97, number * 97 + min(count, len(noise))) % len(noise)]
@@ -107,6 +101,24 @@ def write(path: Path, shapes: Mapping[str, tuple[int, ...]], *, seed: int = 0) -
             for start in range(0, count, len(block)):
                 file.write(block[: count - start].tobytes())
     return path
+
+
+def write_hole(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """A file of the right size that takes no room."""
+    start = header(shapes)
+    with path.open("wb") as file:
+        file.write(start)
+        file.truncate(len(start) + 2 * sum(map(prod, shapes.values())))
+
+
+def header(shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    entries, offset = {}, 0
+    for name, shape in shapes.items():
+        end = offset + 2 * prod(shape)
+        entries[name] = {"dtype": "F16", "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(entries).encode()
+    return len(text).to_bytes(8, "little") + text
 
 
 def _gain(shape: tuple[int, ...]) -> float:

@@ -115,5 +115,6 @@ def test_switching_checkpoints_keeps_memory_flat(tiny_store: ModelStore) -> None
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1500)
 def test_memory_is_flat_over_a_hundred_switches(tiny_store: ModelStore, tmp_path: Path) -> None:
     assert switch(tiny_store, ModelCache(limits={"checkpoint": 1}), 100) < 20 * 2**20

@@ -60,6 +60,23 @@ def test_family_is_found_from_the_header(kind: str, made: Callable[[str], Path])
     assert (family.name, blueprint.extra_channels) == KINDS[kind][1:]
 
 
+@pytest.mark.parametrize(
+    ("recipe", "counts"),
+    [(ldm_files.FULL_SD15, (686, 248, 196)), (ldm_files.FULL_SDXL, (1680, 248, 196, 517))],
+    ids=["SD1.5", "SDXL"],
+)
+def test_published_sizes_are_read_from_the_header(recipe: Recipe, counts: tuple[int, ...], tmp_path: Path) -> None:
+    """As many tensors as the published files have, and nothing left over. The file here has a header and a hole."""
+    path = tmp_path / "full.safetensors"
+    ldm_files.write_hole(path, recipe.shapes())
+    _, blueprint = read_checkpoint(read_layout(path))
+    parts = (blueprint.denoiser, blueprint.autoencoder, *blueprint.encoders)
+    assert tuple(len(part.sources) for part in parts) == counts
+    for part in parts:
+        with torch.device("meta"):
+            assert part.build().state_dict().keys() == part.sources.keys()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_denoiser_computes_what_diffusers_does(kind: str, made: Callable[[str], Path]) -> None:
     """The oracle is diffusers' own conversion of the same file in its own UNet, SDXL's sizes by its own maths."""

@@ -19,7 +19,6 @@ from easel.models.checkpoint import LoadedCheckpoint
 from easel.models.families.family import PictureSize
 from easel.models.loading import load_checkpoint
 from easel.models.placement import Placement, choose_placement, cpu_has_bf16
-from easel.models.preview import preview, rgb_weights
 from easel.models.store import CheckpointInfo, ModelStore
 from easel.models.weights import load_vae
 
@@ -67,10 +66,6 @@ def test_the_starter_decodes_what_it_encodes(starter: LoadedCheckpoint) -> None:
     latents = starter.encode_pixels(picture)
     assert latents.shape == (1, 16, 4, 4)
     assert (starter.decode_latents(latents) - picture).abs().mean() < 0.05
-    guess = preview(latents, rgb_weights(starter))
-    small = torch.nn.functional.adaptive_avg_pool2d(picture, 4).permute(0, 2, 3, 1)
-    assert guess.shape == (1, 4, 4, 3)
-    assert (guess.float() / 127.5 - 1 - small).abs().mean() < 0.15
 
 
 def test_latent_statistics_of_a_card_are_used(starter: LoadedCheckpoint) -> None:

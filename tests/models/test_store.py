@@ -135,9 +135,11 @@ def test_extra_roots_and_folders_of_diffusers_are_found(data: Path, tmp_path: Pa
     extra.mkdir()
     (extra / "my folder").symlink_to(STARTER)
     (extra / "loop").symlink_to(extra)
+    (extra / "nowhere.safetensors").symlink_to(extra / "gone.safetensors")
     store = ModelStore(data, extra={"checkpoint": [extra]})
     info = store.checkpoint("my folder")
     assert (info.title, info.family, info.refused_reason) == ("my folder", "starter", None)
+    assert len(store.checkpoints()) == 3
 
 
 def test_vaes_are_chosen_as_a1111_does(data: Path, tiny_data: Path) -> None:

@@ -60,7 +60,7 @@ def _load(source: Path) -> Any:
         reason = str(error).partition("\n")[2].strip().splitlines() or [str(error)]
         found = next((line for line in reason if "GLOBAL" in line or "Unsupported" in line), reason[0])
         raise RefusedFile(f"{source.name}: refused, it holds more than tensors: {found.strip()[:300]}") from error
-    except Exception as error:  # noqa: BLE001: a damaged pickle makes the unpickler stumble in any way it can
+    except Exception as error:  # a damaged pickle makes the unpickler stumble in any way it can
         raise RefusedFile(f"{source.name}: not a readable PyTorch file ({type(error).__name__})") from error
 
 

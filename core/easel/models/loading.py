@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from easel.models.placement import Placement
     from easel.models.store import CheckpointInfo
 
+log = logging.getLogger(__name__)
 TOKENIZER = Path(__file__).parent.parent / "starter" / "tokenizer"  # CLIP's, which every family uses
 
 
@@ -31,12 +33,16 @@ def load_checkpoint(info: CheckpointInfo, placement: Placement) -> LoadedCheckpo
     texts = tuple(
         cast(ClipText, load_part(part, layout, placement.device, placement.dtype)) for part in blueprint.encoders
     )
+    prediction = blueprint.prediction or probe_prediction(unet)
+    if placement.compiled:
+        log.info("%s: the denoiser is compiled at the first pass of each kind of size", info.title)
+        unet.compile()
     vae = load_part(blueprint.autoencoder, layout, placement.device, placement.vae_dtype)
     return LoadedCheckpoint(
         info=info,
         family=family,
         blueprint=blueprint,
-        prediction=blueprint.prediction or probe_prediction(unet),
+        prediction=prediction,
         unet=unet,
         vae=vae,
         texts=TextEncoders(

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+from easel.errors import SettingsError
 from easel.models.cache import available_memory
 
 CPU_INFO = Path("/proc/cpuinfo")
+COMPILERS = ("g++", "c++", "clang++")  # what torch.compile looks for
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device and the number types of denoiser and text encoders, and of the autoencoder."""
+    """A device, the number types of denoiser and text encoders, and of the autoencoder; are denoisers compiled?"""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     vae_dtype: torch.dtype = torch.float32
+    compiled: bool = False
 
 
-def choose_placement(device: str = "auto", *, no_half: bool = False, no_half_vae: bool = False) -> Placement:
-    """The best placement this machine has.
+def choose_placement(
+    device: str = "auto", *, no_half: bool = False, no_half_vae: bool = False, compiled: bool = False
+) -> Placement:
+    """The best placement this machine has. Errors: SettingsError (`compiled` without a compiler).
 
     `device` is "auto" or a torch device name. On the processor bfloat16 where it has it in hardware, else float32; on
     GPUs float16; float32 with `no_half`. `no_half_vae` keeps only the autoencoder in float32.
@@ -36,7 +42,9 @@ def choose_placement(device: str = "auto", *, no_half: bool = False, no_half_vae
         half = torch.bfloat16 if cpu_has_bf16() else torch.float32
     else:
         half = torch.float16
-    return Placement(chosen, half, torch.float32 if no_half_vae else half)
+    if compiled and not any(map(shutil.which, COMPILERS)):
+        raise SettingsError(f"--blade needs a C++ compiler; none of these is installed: {', '.join(COMPILERS)}")
+    return Placement(chosen, half, torch.float32 if no_half_vae else half, compiled)
 
 
 def cpu_has_bf16(info: Path = CPU_INFO) -> bool:

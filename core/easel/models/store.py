@@ -74,10 +74,11 @@ class CheckpointInfo(ModelFile):
 
 
 File = TypeVar("File", bound=ModelFile)
+Seen = tuple[Kind, Path, int, int]  # a file with size and time of change
 
 
 class ModelStore:
-    """The models of a data folder and of extra roots; `refresh` reads the folders again.
+    """The models of a data folder and of extra roots, read when first asked for; `refresh` reads the folders again.
 
     `models_dir` stands in for `data_dir/models`; `extra` adds roots by kind (`--ckpt-dir` …). With `hashing` off no
     hash is computed or shown. `hash_file` keeps hashes across starts.
@@ -100,8 +101,7 @@ class ModelStore:
         }
         self._hashes = HashCache(hash_file)
         self._files: dict[Kind, tuple[ModelFile, ...]] = {}
-        self._seen: dict[tuple[Path, int, int], ModelFile] = {}
-        self.refresh()
+        self._seen: dict[Seen, ModelFile] = {}
 
     def _folder(self, folder: str, models_dir: Path | None) -> Path:
         inside = Path(folder)
@@ -116,7 +116,7 @@ class ModelStore:
 
     def refresh(self) -> None:
         """Look at the disk again; only files that are new or changed are opened."""
-        seen: dict[tuple[Path, int, int], ModelFile] = {}
+        seen: dict[Seen, ModelFile] = {}
         files: dict[Kind, tuple[ModelFile, ...]] = {}
         for kind in FOLDERS:
             files[kind] = tuple(self._scan(kind, seen))
@@ -124,7 +124,8 @@ class ModelStore:
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """All checkpoints, refused ones too; the embedded starter alone while there is no usable one."""
-        found = tuple(self._hashed(file) for file in self._files["checkpoint"] if isinstance(file, CheckpointInfo))
+        listed = self._listed("checkpoint")
+        found = tuple(self._hashed(file) for file in listed if isinstance(file, CheckpointInfo))
         if any(info.refused_reason is None for info in found):
             return found
         return (*found, self.starter())
@@ -139,7 +140,7 @@ class ModelStore:
 
     def files(self, kind: Kind) -> tuple[ModelFile, ...]:
         """All files of one kind, refused ones too."""
-        return self.checkpoints() if kind == "checkpoint" else tuple(self._hashed(file) for file in self._files[kind])
+        return self.checkpoints() if kind == "checkpoint" else tuple(map(self._hashed, self._listed(kind)))
 
     def checkpoint(self, name: str) -> CheckpointInfo:
         """Find a checkpoint by title, name, file name, stem or any of its hashes.
@@ -182,7 +183,12 @@ class ModelStore:
             return file
         return replace(file, sha256=self._hashes.known(file.path))
 
-    def _scan(self, kind: Kind, seen: dict[tuple[Path, int, int], ModelFile]) -> Iterator[ModelFile]:
+    def _listed(self, kind: Kind) -> tuple[ModelFile, ...]:
+        if not self._files:
+            self.refresh()
+        return self._files[kind]
+
+    def _scan(self, kind: Kind, seen: dict[Seen, ModelFile]) -> Iterator[ModelFile]:
         taken: set[str] = set()
         for root in self._roots[kind]:
             for path in sorted(_weights_below(root, folders=kind == "checkpoint")):
@@ -191,7 +197,7 @@ class ModelStore:
                     continue  # an earlier root has one of that name
                 taken.add(filename)
                 state = path.stat()
-                key = (path, state.st_size, state.st_mtime_ns)
+                key = (kind, path, state.st_size, state.st_mtime_ns)
                 seen[key] = self._seen.get(key) or _describe(kind, filename, path)
                 yield seen[key]
 
@@ -212,12 +218,12 @@ def _weights_below(root: Path, *, folders: bool) -> Iterator[Path]:
                     yield path
                 else:
                     waiting.append(path)
-            elif path.suffix.lower() in (".safetensors", *PICKLES) and not (folders and _is_vae(path)):
+            elif _is_weights(path) and not (folders and path.stem.lower().endswith(".vae")):
                 yield path
 
 
-def _is_vae(path: Path) -> bool:
-    return path.stem.lower().endswith(".vae")
+def _is_weights(path: Path) -> bool:
+    return path.suffix.lower() in (".safetensors", *PICKLES) and path.is_file()  # not a link to nothing
 
 
 def _describe(kind: Kind, filename: str, path: Path) -> ModelFile:
