@@ -7,6 +7,7 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
+
 from easel.engine.guidance import Guidance
 from easel.engine.latents import Blend, LatentBatch, crop, resize
 from easel.engine.levels import Levels

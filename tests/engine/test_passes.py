@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from easel.engine.engine import ModelSpec
 from easel.errors import BadRequest, UnknownName
 from easel.values.conditioning import LatentMask

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from easel.models.controlnet import load_controlnet
 from easel.models.embeddings import load_embeddings
 from easel.models.families import read_checkpoint
 from easel.models.layout import read_layout
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from easel.engine.weights import Weights
     from easel.models.cache import ModelCache
     from easel.models.checkpoint import LoadedCheckpoint
+    from easel.models.controlnet import ControlNet
     from easel.models.families.family import Blueprint, Family
     from easel.models.placement import Placement
     from easel.models.store import CheckpointInfo, ModelFile, ModelStore
@@ -86,6 +88,13 @@ class Bench:
             self.switches += 1
             self.stay_until = now + QUANTUM * (now - start)
         return model
+
+    def controlnet(self, path: Path) -> ControlNet:
+        """A loaded ControlNet; RefusedFile, ModelError."""
+        start = perf_counter()
+        net = self._cache.get(("controlnet", path), lambda: load_controlnet(path, self._placement))
+        self.seconds += perf_counter() - start
+        return net
 
     def give_embeddings(self, model: LoadedCheckpoint) -> None:
         """Let prompts name the textual inversions that are on disk by now."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from easel.engine.controls import residuals
 from easel.engine.latents import is_finite
 from easel.engine.pictures import Picture, Row
 from easel.engine.turns import Turns
@@ -189,14 +190,13 @@ class Loop:
         rows = [row for part in parts for row in part.rows]
         vectors = [row.text.vector for row in rows if row.text.vector is not None]
         extra = [row.extra for row in rows if row.extra is not None]
+        x = torch.cat([row.x for row in rows])
+        timesteps = torch.tensor([row.timestep for row in rows], dtype=torch.float32)
+        context = torch.cat([row.text.context for row in rows])
+        vector = torch.cat(vectors) if vectors else None
         start = perf_counter()
-        outputs = model.predict(
-            torch.cat([row.x for row in rows]),
-            torch.tensor([row.timestep for row in rows], dtype=torch.float32),
-            torch.cat([row.text.context for row in rows]),
-            torch.cat(vectors) if vectors else None,
-            extra=torch.cat(extra) if extra else None,
-        )
+        added = residuals(self._bench.controlnet, [row.controls for row in rows], x, timesteps, context, vector)
+        outputs = model.predict(x, timesteps, context, vector, added, torch.cat(extra) if extra else None)
         self._counts["forward_seconds"] += perf_counter() - start
         self._counts["ticks"] += 1
         self._counts["rows"] += len(rows)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from easel.engine.controls import Nets, encode
 from easel.engine.guidance import Guidance
 from easel.engine.latents import Blend, LatentBatch
 from easel.engine.levels import Levels
@@ -53,13 +54,15 @@ def begin(
     weights: Weights,
     model: LoadedCheckpoint,
     refiner: Callable[[], LoadedCheckpoint],
+    nets: Nets,
 ) -> list[Picture]:
     """The pictures of a pass, each asking for its first evaluation.
 
-    `refiner` gives the plan's second checkpoint when its time has come.
+    `refiner` gives the plan's second checkpoint when its time has come, `nets` ControlNets.
     """
     texts = _texts(plan.texts, len(plan.pictures))
     extra = _extra_channels(plan, model)
+    controls = tuple(encode(control, nets) for control in plan.conditioning.controls)
     pictures = []
     for index, noise in enumerate(plan.pictures):
         source = PictureNoise(_recipe(plan, noise, model), _shape(plan, model), model.device)
@@ -76,6 +79,8 @@ def begin(
                 extra=None if extra is None else extra[index % len(extra)],
             ),
             start=x if init is None else init,
+            steps=sampling.steps,
+            controls=controls,
             switch=_switch(plan, index, refiner),
             blend=_blend(plan, init),
         )

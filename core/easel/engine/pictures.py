@@ -16,6 +16,7 @@ from torch import Tensor
 from easel.engine.samplers.protocol import Evaluation, Prediction
 
 if TYPE_CHECKING:
+    from easel.engine.controls import PictureControl, RowControl
     from easel.engine.guidance import Guidance
     from easel.engine.latents import Blend
     from easel.engine.levels import Levels
@@ -54,6 +55,7 @@ class Row:
     timestep: float
     text: Encoded
     extra: Tensor | None  # (1, c, h, w), see Target
+    controls: tuple[RowControl, ...]
     group: tuple[object, ...]
     output: Tensor | None = None  # (1, C, h, w)
 
@@ -67,10 +69,13 @@ class Picture:
     guidance: Guidance
     target: Target
     start: Tensor
+    steps: int
+    controls: tuple[PictureControl, ...] = ()
     switch: Switch | None = None
     blend: Blend | None = None
     rows: list[Row] = field(default_factory=list)  # what the pending evaluation needs
     step: int = 0  # steps finished
+    shown: int = 0  # the step that A1111 would show by now, one behind at a step's first evaluation
     finished: bool = False
     call: int = 0  # denoiser calls answered
     estimate: Callable[[], Tensor] = field(init=False)  # makes the picture so far, or the finished one
@@ -110,6 +115,7 @@ class Picture:
             self.finished = True
             self.estimate = partial(_itself, self._blended(end.value))
             return
+        self.shown = max(evaluation.step - 1, 0) if evaluation.step > self.step else evaluation.step
         self.step = evaluation.step
         self._evaluation = evaluation
         self._ask(evaluation)
@@ -129,11 +135,15 @@ class Picture:
         texts = [text for _, text in parts]
         if self.guidance.needs_negative(call, at):
             texts.append(target.texts.negative_at(call))
-        self.rows = [self._row(scaled, timestep, text) for text in texts]
+        self.rows = [self._row(scaled, timestep, text, negative=n >= len(parts)) for n, text in enumerate(texts)]
 
-    def _row(self, x: Tensor, timestep: float, text: Encoded) -> Row:
-        group = (self.target.weights, x.shape, text.context.shape[1], text.vector is None)
-        return Row(x, timestep, text, self.target.extra, group)
+    def _row(self, x: Tensor, timestep: float, text: Encoded, *, negative: bool) -> Row:
+        done = self.shown / self.steps
+        found = (control.at(done, negative=negative) for control in self.controls)
+        controls = tuple(control for control in found if control is not None)
+        nets = tuple(control.model for control in controls)
+        group = (self.target.weights, x.shape, text.context.shape[1], text.vector is None, nets)
+        return Row(x, timestep, text, self.target.extra, controls, group)
 
     def _prediction(self) -> Prediction:
         outputs = [row.output for row in self.rows if row.output is not None]

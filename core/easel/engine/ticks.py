@@ -190,7 +190,14 @@ class TickEngine(Engine):
         refiner = None if plan.refiner is None else Weights.of(plan.refiner)
         run = Run(
             job=job,
-            pictures=begin(plan, sampling, weights, checkpoint, lambda: self._bench.use(refiner or weights)),
+            pictures=begin(
+                plan,
+                sampling,
+                weights,
+                checkpoint,
+                refiner=lambda: self._bench.use(refiner or weights),
+                nets=self._bench.controlnet,
+            ),
             steps=sampling.steps,
             stage=plan.conditioning.stage,
             pixels_per_latent=checkpoint.latent.pixels,

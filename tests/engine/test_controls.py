@@ -1,0 +1,111 @@
+"""ControlNets in the ticks, against recorded results of sd-webui-controlnet: the recorded maps are the hints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from easel.engine.engine import ModelSpec
+from easel.values.conditioning import Control
+
+SOFT = tuple(0.825 ** (12 - n) for n in range(13))  # "My prompt is more important"
+CANNY, DEPTH = "control_v11p_sd15_canny", "control_v11f1p_sd15_depth"
+
+
+def pixels(path: Path) -> Any:
+    with Image.open(path) as file:
+        return np.asarray(file.convert("RGB"))
+
+
+def controlled(one: Any, *controls: Control) -> Any:
+    plan = one.plan()
+    return replace(plan, conditioning=replace(plan.conditioning, controls=controls))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("c01_canny", {}),
+        ("c02_weight05", {"weight": 0.5}),
+        ("c03_prompt_mode", {"soft_weights": SOFT}),
+        ("c05_guidance_window", {"start": 0.25, "end": 0.75}),
+        ("c14_ddim", {}),
+        ("c22_long_prompt", {}),
+        ("c10_two_units", {}),
+    ],
+)
+def test_recorded(
+    goldens: Path, tiny_data: Path, sitting: Callable[..., Any], name: str, fields: dict[str, Any]
+) -> None:
+    folder = goldens / "controlnet"
+    body = json.loads((folder / f"{name}.request.json").read_text())["json"]
+    kept = ("prompt", "negative_prompt", "steps", "width", "height", "seed", "cfg_scale")
+    one = sitting(sampler=body["sampler_name"], **{key: body[key] for key in kept})
+    models = [(CANNY, fields)] if name != "c10_two_units" else [(CANNY, {}), (DEPTH, {"weight": 0.7})]
+    controls = [
+        Control(
+            model=str(tiny_data / f"models/ControlNet/{model}.safetensors"),
+            hint=pixels(folder / f"{name}_{number}.png").astype(np.float32) / 255,
+            **chosen,
+        )
+        for number, (model, chosen) in enumerate(models, start=1)
+    ]
+    picture = one.engine.decode(one.job, one.model, one.engine.denoise(one.job, one.model, controlled(one, *controls)))[
+        0
+    ]
+    difference = np.abs(picture.astype(int) - pixels(folder / f"{name}_0.png"))
+    assert difference.max() <= 2
+    assert difference.mean() <= 0.05
+
+
+@pytest.fixture
+def control(tiny_data: Path) -> Control:
+    hint = np.random.default_rng(3).random((64, 64, 3), dtype=np.float32)
+    return Control(model=str(tiny_data / f"models/ControlNet/{CANNY}.safetensors"), hint=hint)
+
+
+def test_jobs_with_and_without_controls_run_side_by_side(
+    engine: Any, sitting: Callable[..., Any], in_threads: Callable[..., Any], control: Control
+) -> None:
+    def paint(seed: int, *controls: Control) -> Any:
+        one = sitting(seed=seed, steps=3)
+        return engine.decode(one.job, one.model, engine.denoise(one.job, one.model, controlled(one, *controls)))[0]
+
+    other = replace(control, hint=1 - control.hint, weight=0.4, start=0.3)
+    wishes = [(1,), (2, control), (3, other), (4, control, other)]
+    alone = [paint(*wish) for wish in wishes]
+    among = in_threads([lambda wish=wish: paint(*wish) for wish in wishes])
+    for a, b in zip(alone, among, strict=True):
+        assert np.abs(a.astype(int) - b.astype(int)).max() <= 2
+    assert not np.array_equal(paint(2), alone[1])
+
+
+def test_on_the_positive_text_only(engine: Any, sitting: Callable[..., Any], control: Control) -> None:
+    """Guided from uncontrolled to controlled: at scale 0 only the uncontrolled row counts."""
+
+    def paint(scale: float, *controls: Control) -> Any:
+        one = sitting(steps=2, cfg_scale=scale)
+        return engine.decode(one.job, one.model, engine.denoise(one.job, one.model, controlled(one, *controls)))[0]
+
+    only = replace(control, on_cond_only=True)
+    assert np.abs(paint(0.0, only).astype(int) - paint(0.0)).max() <= 1
+    assert not np.array_equal(paint(0.0, control), paint(0.0))
+    assert not np.array_equal(paint(5.0, only), paint(5.0, control))
+
+
+def test_a_control_for_another_family_fails_its_own_job_only(
+    engine: Any, sitting: Callable[..., Any], in_threads: Callable[..., Any], control: Control
+) -> None:
+    wrong = sitting(model=ModelSpec(checkpoint="starter"), width=64, height=64)
+    right = sitting(steps=3)
+    plan = controlled(wrong, control)
+    results = in_threads([lambda: engine.denoise(wrong.job, wrong.model, plan), right.paint])
+    assert isinstance(results[0], Exception)
+    assert results[1][0].shape == (64, 64, 3)
