@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -31,15 +31,14 @@ def easel(*words: str, cwd: Path | None = None, **environment: str) -> subproces
 
 
 def test_help_comes_at_once_and_names_every_command() -> None:
-    seconds = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        answer = easel("--help")
-        seconds.append(time.perf_counter() - begin)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    answer = easel("--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert answer.returncode == 0
     for command in ("serve", "txt2img", "img2img", "models", "extensions", "convert", "bench", "doctor", "info"):
         assert f"\n    {command}" in answer.stdout
-    assert min(seconds) < HELP_SECONDS
+    # Of the processor's time: what the clock shows on an idle machine, whatever else runs on this one.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < HELP_SECONDS
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -181,7 +181,7 @@ def _convert(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _bench(options: argparse.Namespace, rest: list[str]) -> int:
-    from easel.bench import main as bench
+    from easel.bench.suite import main as bench
 
     return bench(rest)
 

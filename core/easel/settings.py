@@ -97,7 +97,7 @@ class Settings(LaunchFlags):
                 value = "(set)"
             values[option.name] = str(value) if isinstance(value, Path) else value
         values["ngrok_options"] = {}
-        values["port"] = self.bind_port
+        values["port"] = None if self.port is None else str(self.port)  # a text in A1111
         return values
 
 

@@ -91,6 +91,14 @@ def test_infotext_fills_what_was_not_sent(service: Service) -> None:
     assert {name: sent[name] for name in wanted} == wanted
 
 
+def test_an_infotext_from_elsewhere_leaves_out_what_is_not_here(service: Service) -> None:
+    text = "a fox\nSteps: 3, Sampler: Euler, Seed: 42, Size: 64x64, Model hash: 1234567890, VAE: gone.pt, RNG: Dice"
+    info = service.info("txt2img", {"infotext": text})
+    assert (info["prompt"], info["sd_model_name"]) == ("a fox", "tiny")
+    ignored = [line["item"] for line in info["easel"]["report"]]
+    assert ignored == ["infotext: RNG", "infotext: VAE"]  # the model's hash never counts, as in A1111
+
+
 def test_infotext_brings_the_hires_pass_back(service: Service) -> None:
     body = SMALL | {"enable_hr": True, "denoising_strength": 0.4, "hr_upscaler": "Lanczos", "hr_scale": 1.5}
     first = service.post("txt2img", body)

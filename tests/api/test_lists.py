@@ -35,20 +35,22 @@ def test_new_files_appear_after_refresh(serve: Serve, recorded: Callable[[str], 
     (service.data / "models/Stable-diffusion/tiny2.safetensors").symlink_to(
         tiny_data / "models/Stable-diffusion/tiny2.safetensors"
     )
-    assert len(service.get("sd-models")) == 1
     answer = service.client.post("/sdapi/v1/refresh-checkpoints", json="")
     assert (answer.status_code, answer.json()) == (200, recorded("api/post_refresh-checkpoints")["body"])
     assert len(service.get("sd-models")) == 2
 
 
-def test_vaes_and_loras(serve: Serve, tiny_data: Any, recorded: Callable[[str], Any]) -> None:
+def test_vaes_loras_and_embeddings(serve: Serve, tiny_data: Any, recorded: Callable[[str], Any]) -> None:
     service = serve()
-    for name in ("models/VAE/othervae.safetensors", "models/Lora/tinylora.safetensors"):
+    files = ("models/VAE/othervae.safetensors", "models/Lora/tinylora.safetensors", "embeddings/tinyemb.safetensors")
+    for name in files:
         (service.data / name).symlink_to(tiny_data / name)
     service.post("refresh-vae", {})
     assert [row["model_name"] for row in service.get("sd-vae")] == ["othervae.safetensors"]
     lora, golden = service.get("loras")[0], recorded("api/get_loras")["body"][0]
     assert (list(lora), lora["name"]) == (list(golden), "tinylora")
+    embeddings, golden = service.get("embeddings"), recorded("api/get_embeddings")["body"]
+    assert embeddings == golden | {"loaded": {"tinyemb": golden["loaded"]["tinyemb"] | {"step": None}}}
 
 
 def test_styles(serve: Serve, recorded: Callable[[str], Any]) -> None:

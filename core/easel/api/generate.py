@@ -42,7 +42,7 @@ def routes(app: Easel) -> APIRouter:
 async def _generate(app: Easel, body: Txt2ImgBody | Img2ImgBody, request: Request) -> GenerationResponse:
     begin = time.perf_counter()
     asked = await asyncio.to_thread(read_request, app, body)
-    job = app.jobs.submit(asked.request, user=user_of(request).name, name=asked.name)
+    job = await asyncio.to_thread(app.jobs.submit, asked.request, user=user_of(request).name, name=asked.name)
     result = await _wait(app, job, request)
     if app.settings.time_log:
         parts = ", ".join(f"{part} {seconds:.3f}" for part, seconds in result.seconds.items())

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
-from easel.errors import BadRequest
-from easel.options import OptionsStore
-from easel.prompt.infotext import parse_infotext
+from easel.errors import BadRequest, EaselError
+from easel.prompt.infotext import Parameters, parse_infotext
 from easel.prompt.overrides import option_overrides
 from easel.prompt.styles import Style
+from easel.values.result import ReportLine
 from easel.values.sampling import find_sampler
+
+if TYPE_CHECKING:
+    from easel.app import Easel
 
 _FILLS = ("fill", "original", "latent noise", "latent nothing")
 
@@ -62,11 +65,14 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
 
 
 def merge_infotext(
-    body: Txt2ImgBody | Img2ImgBody, options: OptionsStore, styles: Sequence[Style]
-) -> Txt2ImgBody | Img2ImgBody:
-    """`body` with what its infotext says where it says nothing itself. Errors: BadRequest for unusable values."""
+    app: Easel, body: Txt2ImgBody | Img2ImgBody, styles: Sequence[Style]
+) -> tuple[Txt2ImgBody | Img2ImgBody, list[ReportLine]]:
+    """`body` with what its infotext says where it says nothing itself, and what of the infotext cannot be had here.
+
+    Errors: BadRequest for values no request may have.
+    """
     if not body.infotext:
-        return body
+        return body, []
     parameters = parse_infotext(body.infotext, styles)
     found: dict[str, Any] = {
         field: _READERS[field](str(parameters[key])) if field in _READERS else parameters[key]
@@ -79,11 +85,30 @@ def merge_infotext(
     if "enable_hr" in type(body).model_fields:
         upscales = any(parameters.get(key) for key in ("Hires upscale", "Hires upscaler", "Hires resize-1"))
         found["enable_hr"] = "Denoising strength" in parameters and upscales
-    wanted = {one.option: one.value for one in option_overrides(parameters, options.values())}
+    wanted, report = _options(app, parameters)
     overrides = wanted | (body.override_settings or {})
     sent = {name: getattr(body, name) for name in body.model_fields_set}
     try:
-        return type(body).model_validate(found | sent | {"override_settings": overrides or None})
+        merged = type(body).model_validate(found | sent | {"override_settings": overrides or None})
     except ValidationError as error:
         first = error.errors()[0]
         raise BadRequest(first["msg"], field=f"infotext: {first['loc'][0]}", value=first["input"]) from error
+    return merged, report
+
+
+def _options(app: Easel, parameters: Parameters) -> tuple[dict[str, Any], list[ReportLine]]:
+    """The options an infotext wants; a picture may well come from a server with other models."""
+    wanted: dict[str, Any] = {}
+    report: list[ReportLine] = []
+    for parameter, option, value in option_overrides(parameters, app.options.values()):
+        try:
+            checked = app.options.check(option, value)
+            if option == "sd_model_checkpoint":
+                app.store.checkpoint(checked)
+            if option == "sd_vae":
+                app.store.vae(checked, app.store.default_checkpoint())
+        except EaselError as error:
+            report.append(ReportLine(item=f"infotext: {parameter}", outcome="ignored", reason=error.message))
+        else:
+            wanted[option] = checked
+    return wanted, report

@@ -13,6 +13,7 @@ from easel.api.sdapi_models import PngInfoBody, PngInfoResponse
 from easel.imaging.decode import open_picture
 from easel.imaging.metadata import generation_data_of
 from easel.imaging.upscale import LATENT_MODES, all_upscalers
+from easel.models.layout import read_layout
 from easel.prompt.infotext import parse_infotext
 from easel.values.sampling import SAMPLERS, SCHEDULERS
 
@@ -66,6 +67,11 @@ def _models(app: Easel, router: APIRouter) -> None:
             }
             for file in _usable(app, "lora")
         ]
+
+    @router.get("/embeddings")
+    async def embeddings() -> dict[str, Any]:
+        """Textual-inversion embeddings by name; `shape` is the width of the text encoder they fit."""
+        return {"loaded": await asyncio.to_thread(_embeddings, app), "skipped": {}}
 
     @router.post("/refresh-checkpoints")
     @router.post("/refresh-vae")
@@ -142,6 +148,15 @@ def _texts(app: Easel, router: APIRouter) -> None:
 
 def _usable(app: Easel, kind: Any) -> Any:
     return (file for file in app.store.files(kind) if file.refused_reason is None)
+
+
+def _embeddings(app: Easel) -> dict[str, dict[str, Any]]:
+    rows = {}
+    for file in _usable(app, "embedding"):
+        vectors, width = next(iter(read_layout(file.path).tensors.values())).shape
+        untrained = dict.fromkeys(("step", "sd_checkpoint", "sd_checkpoint_name"))  # safetensors do not say
+        rows[file.name.rpartition("/")[2]] = {**untrained, "shape": width, "vectors": vectors}
+    return rows
 
 
 def _script_info(script: Script, tab: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -51,7 +51,7 @@ class CallFrame:
             if self._log_calls:
                 seconds = time.perf_counter() - begin
                 client = (scope.get("client") or ("-",))[0]
-                log.info("%s %s %s %.3f s from %s", scope["method"], path, status, seconds, client)
+                log.info("%s %s %s %.3f s from %s", scope["method"], quote(path), status, seconds, client)
 
 
 class BodyGuard:

@@ -79,8 +79,8 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
     Errors: BadRequest and its kinds, NotFound (no start picture), NotAvailable.
     """
     styles = styles_of(app.settings)
-    body = merge_infotext(body, app.options, styles)
-    reading = _Reading(app, body)
+    body, report = merge_infotext(app, body, styles)
+    reading = _Reading(app, body, report)
     check_numbers(body, app.settings)
     overrides = _overrides(reading)
     options = app.options.resolve(overrides)
@@ -234,6 +234,8 @@ def _texts(reading: _Reading, options: Options, styles: Iterable[Style]) -> tupl
     prompt, negative = finish(body.prompt, body.negative_prompt)
     if not isinstance(body, Txt2ImgBody) or not body.enable_hr:
         return prompt, negative, None
+    if options.use_old_hires_fix_width_height:
+        reading.ignored("use_old_hires_fix_width_height", "not available: name hr_resize_x and hr_resize_y")
     hr_prompt, hr_negative = finish(body.hr_prompt, body.hr_negative_prompt)
     hires = _hires(reading, body, hr_prompt if body.hr_prompt else "", hr_negative if body.hr_negative_prompt else "")
     return prompt, negative, hires

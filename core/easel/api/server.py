@@ -67,7 +67,7 @@ def _guard(app: Easel, api: FastAPI) -> None:
         credentials=Credentials.of(settings),
         authenticate=lambda request: app.extensions.hooks.authenticate(request),
     )
-    api.add_middleware(GZipMiddleware, minimum_size=1000)
+    api.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
     api.add_middleware(
         CORSMiddleware,
         allow_origins=origins,
