@@ -80,6 +80,7 @@ def build_workplace(settings: Settings) -> Workplace:
         "auto" if settings.device_id is None else f"cuda:{settings.device_id}",
         no_half=settings.no_half or settings.precision == "full",
         no_half_vae=settings.no_half_vae,
+        compiled=settings.blade,
     )
     cache = ModelCache(
         limits={} if settings.sd_dynamic_cache else {"checkpoint": 1},
