@@ -34,6 +34,8 @@ def load_checkpoint(info: CheckpointInfo, placement: Placement) -> LoadedCheckpo
         cast(ClipText, load_part(part, layout, placement.device, placement.dtype)) for part in blueprint.encoders
     )
     prediction = blueprint.prediction or probe_prediction(unet)
+    if placement.xformers:
+        unet.enable_xformers_memory_efficient_attention()
     if placement.compiled:
         log.info("%s: the denoiser is compiled at the first pass of each kind of size", info.title)
         unet.compile()

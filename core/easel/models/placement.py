@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ import torch
 from easel.errors import SettingsError
 from easel.models.cache import available_memory
 
+log = logging.getLogger(__name__)
 CPU_INFO = Path("/proc/cpuinfo")
 COMPILERS = ("g++", "c++", "clang++")  # what torch.compile looks for
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
@@ -19,16 +22,25 @@ BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device, the number types of denoiser and text encoders, and of the autoencoder; are denoisers compiled?"""
+    """A device, the number types of denoiser and text encoders, and of the autoencoder.
+
+    `compiled`: denoisers go through torch.compile; `xformers`: they use its attention, PyTorch's own otherwise.
+    """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     vae_dtype: torch.dtype = torch.float32
     compiled: bool = False
+    xformers: bool = False
 
 
 def choose_placement(
-    device: str = "auto", *, no_half: bool = False, no_half_vae: bool = False, compiled: bool = False
+    device: str = "auto",
+    *,
+    no_half: bool = False,
+    no_half_vae: bool = False,
+    compiled: bool = False,
+    xformers: bool = False,
 ) -> Placement:
     """The best placement this machine has. Errors: SettingsError (`compiled` without a compiler).
 
@@ -44,7 +56,10 @@ def choose_placement(
         half = torch.float16
     if compiled and not any(map(shutil.which, COMPILERS)):
         raise SettingsError(f"--blade needs a C++ compiler; none of these is installed: {', '.join(COMPILERS)}")
-    return Placement(chosen, half, torch.float32 if no_half_vae else half, compiled)
+    if xformers and (chosen.type != "cuda" or find_spec("xformers") is None):
+        log.warning("--xformers has no effect: it needs a CUDA device and the package xformers; PyTorch's SDPA is used")
+        xformers = False
+    return Placement(chosen, half, torch.float32 if no_half_vae else half, compiled, xformers)
 
 
 def cpu_has_bf16(info: Path = CPU_INFO) -> bool:

@@ -81,6 +81,7 @@ def build_workplace(settings: Settings) -> Workplace:
         no_half=settings.no_half or settings.precision == "full",
         no_half_vae=settings.no_half_vae,
         compiled=settings.blade,
+        xformers=settings.xformers,
     )
     cache = ModelCache(
         limits={} if settings.sd_dynamic_cache else {"checkpoint": 1},
