@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,32 +16,41 @@ from typing import TYPE_CHECKING, Any
 from easel.api.infotext_fields import merge_infotext
 from easel.api.limits import check_numbers, check_size
 from easel.api.pictures import read_picture
+from easel.api.reading import (
+    Reading,
+    asks_nothing,
+    check_scripts,
+    find_checkpoint,
+    known_scheduler,
+    named_checkpoint,
+    read_always_on,
+    read_overrides,
+    read_refiner,
+    read_sampler,
+    report_unused,
+)
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
 from easel.errors import BadRequest, NotFound, UnknownName
 from easel.imaging.hires import hires_size
 from easel.imaging.upscale import LATENT_MODES, all_upscalers
 from easel.models.store import CheckpointInfo
-from easel.options import rules
 from easel.prompt.styles import Style, apply_styles, read_styles
 from easel.prompt.syntax import remove_comments
 from easel.settings import Settings
 from easel.values.options import Options
-from easel.values.request import GenerationRequest, Hires, InitImages, Inpaint, Output, Refiner, ScriptCall
+from easel.values.request import GenerationRequest, Hires, InitImages, Inpaint, Output, ScriptCall
 from easel.values.result import ReportLine
-from easel.values.sampling import find_sampler, find_scheduler
+from easel.values.sampling import find_sampler
 
 if TYPE_CHECKING:
     from easel.app import Easel
 
 _LARGEST_DRAWN = 4294967294  # seeds are drawn below this
-_SAME = ("use same sampler", "use same scheduler", "use same checkpoint", "none", "")
 # Fields that need no resolving.
 _AS_SENT = (
     "steps", "cfg_scale", "n_iter", "eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond",
     "disable_extra_networks",
 )  # fmt: skip
-# A1111's own always-on entries whose part the request's plain fields play.
-_PLAIN_SCRIPTS = ("sampler", "seed", "refiner", "extra options", "comments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +62,6 @@ class Asked:
     report: tuple[ReportLine, ...]
     defaults: Mapping[str, Any]  # values the model's card chose for fields that were not named
     name: str  # the client's own id of the task
-
-
-@dataclass(slots=True)
-class _Reading:
-    """One body on its way to a request."""
-
-    app: Easel
-    body: Txt2ImgBody | Img2ImgBody
-    report: list[ReportLine] = field(default_factory=list)
-
-    def ignored(self, item: str, reason: str) -> None:
-        self.report.append(ReportLine(item=item, outcome="ignored", reason=reason))
 
 
 def styles_of(settings: Settings) -> tuple[Style, ...]:
@@ -80,19 +76,19 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
     """
     styles = styles_of(app.settings)
     body, report = merge_infotext(app, body, styles)
-    reading = _Reading(app, body, report)
+    reading = Reading(app, body, report)
     check_numbers(body, app.settings)
-    overrides = _overrides(reading)
+    overrides = read_overrides(reading)
     options = app.options.resolve(overrides)
     if isinstance(body, Img2ImgBody) and body.initial_noise_multiplier is not None:
         options = replace(options, initial_noise_multiplier=body.initial_noise_multiplier)
-    checkpoint = _checkpoint(reading, overrides.get("sd_model_checkpoint"))
+    checkpoint = find_checkpoint(reading, overrides.get("sd_model_checkpoint"))
     vae = overrides.get("sd_vae") or app.options.get("sd_vae")
     app.store.vae(vae, checkpoint)  # refuses unknown names
     defaults = _card_defaults(body, checkpoint)
     body = body.model_copy(update=defaults)
     reading.body = body
-    sampler, scheduler = _sampler(reading)
+    sampler, scheduler = read_sampler(reading)
     prompt, negative, hires = _texts(reading, options, styles)
     width, height = _size(body, hires, app.settings)
     init = _init_images(reading)
@@ -120,9 +116,9 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
         restore_faces=options.face_restoration if body.restore_faces is None else body.restore_faces,
         hires=hires,
         init=init,
-        refiner=_refiner(reading),
+        refiner=read_refiner(reading),
         script=ScriptCall(body.script_name, tuple(body.script_args)) if body.script_name else None,
-        always_on=_always_on(reading),
+        always_on=read_always_on(reading),
         options=options,
         overridden=tuple(overrides),
         output=Output(save=body.save_images, send=body.send_images),
@@ -130,52 +126,11 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
         comments=tuple((str(key), str(text)) for key, text in (body.comments or {}).items()),
         **{name: getattr(body, name) for name in _AS_SENT},
     )
-    _check_scripts(app, request)
-    _report_unused(reading)
+    check_scripts(app, request)
+    report_unused(reading)
     if request.strict and (unused := [line for line in reading.report if line.outcome == "ignored"]):
         raise BadRequest(f"{unused[0].item} would be ignored: {unused[0].reason} (the request is strict)")
     return Asked(request, _echo(body), tuple(reading.report), defaults, body.force_task_id or "")
-
-
-def _overrides(reading: _Reading) -> dict[str, Any]:
-    """The checked `override_settings`; nulls are as good as not sent."""
-    checked = {}
-    for name, value in (reading.body.override_settings or {}).items():
-        if value is None:
-            continue
-        rule = rules().get(name)
-        if rule is not None and rule.fixed:
-            reading.ignored(f"override_settings.{name}", "only the operator of this server can change it")
-            continue
-        where = f"override_settings.{name}" if rule else "override_settings"
-        checked[name] = reading.app.options.check(name, value, field=where)
-    if checked and not reading.body.override_settings_restore_afterwards:
-        reading.ignored("override_settings_restore_afterwards", "options of one request never outlive it")
-    return checked
-
-
-def _checkpoint(reading: _Reading, wanted: str | None) -> CheckpointInfo:
-    store = reading.app.store
-    if wanted:
-        return _named_checkpoint(reading, wanted, "override_settings.sd_model_checkpoint")
-    chosen = reading.app.options.get("sd_model_checkpoint")
-    if not chosen:
-        return store.default_checkpoint()
-    try:
-        return store.checkpoint(chosen)
-    except UnknownName:
-        fallback = store.default_checkpoint()
-        reason = f"the file of the option sd_model_checkpoint is gone; {fallback.title} was used instead"
-        reading.ignored("sd_model_checkpoint", reason)
-        return fallback
-
-
-def _named_checkpoint(reading: _Reading, name: str, where: str) -> CheckpointInfo:
-    try:
-        return reading.app.store.checkpoint(name)
-    except UnknownName:
-        known = [info.title for info in reading.app.store.checkpoints()]
-        raise UnknownName.among(where, name, known) from None
 
 
 def _card_defaults(body: Txt2ImgBody | Img2ImgBody, checkpoint: CheckpointInfo) -> dict[str, Any]:
@@ -191,34 +146,7 @@ def _card_defaults(body: Txt2ImgBody | Img2ImgBody, checkpoint: CheckpointInfo) 
     return {name: value for name, value in wanted.items() if name not in body.model_fields_set}
 
 
-def _sampler(reading: _Reading) -> tuple[str, str]:
-    body = reading.body
-    where = "sampler_name" if body.sampler_name else "sampler_index"
-    asked = body.sampler_name or body.sampler_index
-    sampler, label = find_sampler(asked, _known_scheduler(reading, "scheduler"), field=where)
-    if not asked.startswith(sampler.name):
-        reading.report.append(ReportLine(item=where, outcome="applied", reason=f"{asked!r} is {sampler.name!r}"))
-    return sampler.name, label
-
-
-def _known_scheduler(reading: _Reading, where: str) -> str | None:
-    """A schedule's name as asked; an unknown one means Automatic, as A1111 has it."""
-    name: str | None = getattr(reading.body, where)
-    if _same(name):
-        return None
-    try:
-        return find_scheduler(name, field=where).label
-    except UnknownName as error:
-        reading.ignored(where, f"Automatic was used: {error.message}")
-        return None
-
-
-def _same(name: str | None) -> bool:
-    """Does this field of the hires pass or refiner ask for nothing of its own?"""
-    return name is None or name.strip().lower() in _SAME
-
-
-def _texts(reading: _Reading, options: Options, styles: Iterable[Style]) -> tuple[str, str, Hires | None]:
+def _texts(reading: Reading, options: Options, styles: Iterable[Style]) -> tuple[str, str, Hires | None]:
     """Prompts with styles merged and comments taken out, and the hires pass with its own."""
     body, styles = reading.body, tuple(styles)
     names = tuple(name for name in body.styles or () if name)
@@ -241,16 +169,18 @@ def _texts(reading: _Reading, options: Options, styles: Iterable[Style]) -> tupl
     return prompt, negative, hires
 
 
-def _hires(reading: _Reading, body: Txt2ImgBody, prompt: str, negative: str) -> Hires:
+def _hires(reading: Reading, body: Txt2ImgBody, prompt: str, negative: str) -> Hires:
     upscaler = body.hr_upscaler or "Latent"
     registered = (owned.value for owned in reading.app.extensions.hooks.upscalers)
     known = [*LATENT_MODES, *(one.name for one in all_upscalers(registered))]
     if upscaler not in known:
         raise UnknownName.among("hr_upscaler", upscaler, known)
-    sampler = None if _same(body.hr_sampler_name) else find_sampler(body.hr_sampler_name, field="hr_sampler_name")
+    sampler = (
+        None if asks_nothing(body.hr_sampler_name) else find_sampler(body.hr_sampler_name, field="hr_sampler_name")
+    )
     checkpoint = None
-    if not _same(body.hr_checkpoint_name):
-        checkpoint = _named_checkpoint(reading, str(body.hr_checkpoint_name), "hr_checkpoint_name").title
+    if not asks_nothing(body.hr_checkpoint_name):
+        checkpoint = named_checkpoint(reading, str(body.hr_checkpoint_name), "hr_checkpoint_name").title
     return Hires(
         upscaler=upscaler,
         scale=body.hr_scale,
@@ -262,7 +192,7 @@ def _hires(reading: _Reading, body: Txt2ImgBody, prompt: str, negative: str) -> 
         negative_prompt=negative,
         checkpoint=checkpoint,
         sampler=sampler[0].name if sampler else None,
-        scheduler=_known_scheduler(reading, "hr_scheduler") or (sampler[1] if sampler else None),
+        scheduler=known_scheduler(reading, "hr_scheduler") or (sampler[1] if sampler else None),
     )
 
 
@@ -283,7 +213,7 @@ def _size(body: Txt2ImgBody | Img2ImgBody, hires: Hires | None, settings: Settin
     return width, height
 
 
-def _init_images(reading: _Reading) -> InitImages | None:
+def _init_images(reading: Reading) -> InitImages | None:
     body = reading.body
     if not isinstance(body, Img2ImgBody):
         return None
@@ -321,53 +251,6 @@ def _inpaint(body: Img2ImgBody, limit: int) -> Inpaint:
 
 def _batch_size(body: Txt2ImgBody | Img2ImgBody, init: InitImages | None) -> int:
     return len(init.pictures) if init is not None and len(init.pictures) > 1 else body.batch_size
-
-
-def _refiner(reading: _Reading) -> Refiner | None:
-    body = reading.body
-    if _same(body.refiner_checkpoint):
-        return None
-    if body.refiner_switch_at is None:
-        reading.ignored("refiner_checkpoint", "there is no refiner_switch_at")
-        return None
-    checkpoint = _named_checkpoint(reading, str(body.refiner_checkpoint), "refiner_checkpoint")
-    return Refiner(checkpoint=checkpoint.title, switch_at=body.refiner_switch_at)
-
-
-def _always_on(reading: _Reading) -> tuple[ScriptCall, ...]:
-    calls = []
-    for name, value in reading.body.alwayson_scripts.items():
-        if name.lower() in _PLAIN_SCRIPTS:
-            reading.ignored(f"alwayson_scripts.{name}", "the request's own fields say this")
-            continue
-        arguments = value.get("args", ()) if isinstance(value, dict) else ()
-        calls.append(ScriptCall(name, arguments if isinstance(arguments, dict) else tuple(arguments or ())))
-    return tuple(calls)
-
-
-def _check_scripts(app: Easel, request: GenerationRequest) -> None:
-    """Refuse scripts that are not there, in A1111's words, and wrong arguments, before the job is queued."""
-    scripts = app.extensions.hooks.scripts
-    titles = {owned.script.title.lower(): owned.script.title for owned in scripts.owned}
-    for call in (*request.always_on, *([request.script] if request.script else [])):
-        if call.name.lower() not in titles:
-            known = f"; there are: {', '.join(sorted(titles.values()))}" if titles else ""
-            raise BadRequest(f"Script '{call.name}' not found{known}")
-    scripts.bind(request)
-
-
-def _report_unused(reading: _Reading) -> None:
-    body, known = reading.body, list(type(reading.body).model_fields)
-    for name in body.model_extra or {}:
-        if name not in ("strict", "seed_enable_extras"):
-            near = get_close_matches(name, known, n=1, cutoff=0.8)
-            reading.ignored(name, "unknown field" + (f"; did you mean {near[0]}?" if near else ""))
-    for name in ("firstpass_image", "latent_mask"):
-        if getattr(body, name, None):
-            reading.ignored(name, "it cannot be used through the API")
-    for name in ("do_not_save_samples", "do_not_save_grid"):
-        if getattr(body, name) and body.save_images:
-            reading.ignored(name, "save_images decides alone")
 
 
 def _echo(body: Txt2ImgBody | Img2ImgBody) -> dict[str, Any]:
