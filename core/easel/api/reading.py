@@ -1,0 +1,156 @@
+"""The names in a request's body, looked up: options, checkpoints, samplers, scripts; and what of it has no effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
+from easel.errors import BadRequest, UnknownName
+from easel.models.store import CheckpointInfo
+from easel.options import rules
+from easel.values.request import GenerationRequest, Refiner, ScriptCall
+from easel.values.result import ReportLine
+from easel.values.sampling import find_sampler, find_scheduler
+
+if TYPE_CHECKING:
+    from easel.app import Easel
+
+_SAME = ("use same sampler", "use same scheduler", "use same checkpoint", "none", "")
+# A1111's own always-on entries whose part the request's plain fields play.
+_PLAIN_SCRIPTS = ("sampler", "seed", "refiner", "extra options", "comments")
+
+
+@dataclass(slots=True)
+class Reading:
+    """One body on its way to a request."""
+
+    app: Easel
+    body: Txt2ImgBody | Img2ImgBody
+    report: list[ReportLine] = field(default_factory=list)
+
+    def ignored(self, item: str, reason: str) -> None:
+        """Note that a part of the body has no effect."""
+        self.report.append(ReportLine(item=item, outcome="ignored", reason=reason))
+
+
+def read_overrides(reading: Reading) -> dict[str, Any]:
+    """The checked `override_settings`; nulls are as good as not sent."""
+    checked = {}
+    for name, value in (reading.body.override_settings or {}).items():
+        if value is None:
+            continue
+        rule = rules().get(name)
+        if rule is not None and rule.fixed:
+            reading.ignored(f"override_settings.{name}", "only the operator of this server can change it")
+            continue
+        where = f"override_settings.{name}" if rule else "override_settings"
+        checked[name] = reading.app.options.check(name, value, field=where)
+    if checked and not reading.body.override_settings_restore_afterwards:
+        reading.ignored("override_settings_restore_afterwards", "options of one request never outlive it")
+    return checked
+
+
+def find_checkpoint(reading: Reading, wanted: str | None) -> CheckpointInfo:
+    """The checkpoint of the request, of the options, or the first there is. Errors: UnknownName, RefusedFile."""
+    store = reading.app.store
+    if wanted:
+        return named_checkpoint(reading, wanted, "override_settings.sd_model_checkpoint")
+    chosen = reading.app.options.get("sd_model_checkpoint")
+    if not chosen:
+        return store.default_checkpoint()
+    try:
+        return store.checkpoint(chosen)
+    except UnknownName:
+        fallback = store.default_checkpoint()
+        reason = f"the file of the option sd_model_checkpoint is gone; {fallback.title} was used instead"
+        reading.ignored("sd_model_checkpoint", reason)
+        return fallback
+
+
+def named_checkpoint(reading: Reading, name: str, where: str) -> CheckpointInfo:
+    """The checkpoint the field `where` names. Errors: UnknownName, RefusedFile."""
+    try:
+        return reading.app.store.checkpoint(name)
+    except UnknownName:
+        known = [info.title for info in reading.app.store.checkpoints()]
+        raise UnknownName.among(where, name, known) from None
+
+
+def read_sampler(reading: Reading) -> tuple[str, str]:
+    """The sampler's name and its schedule's label. Errors: UnknownName."""
+    body = reading.body
+    where = "sampler_name" if body.sampler_name else "sampler_index"
+    asked = body.sampler_name or body.sampler_index
+    sampler, label = find_sampler(asked, known_scheduler(reading, "scheduler"), field=where)
+    if not asked.startswith(sampler.name):
+        reading.report.append(ReportLine(item=where, outcome="applied", reason=f"{asked!r} is {sampler.name!r}"))
+    return sampler.name, label
+
+
+def known_scheduler(reading: Reading, where: str) -> str | None:
+    """A schedule's name as asked; an unknown one means Automatic, as A1111 has it."""
+    name: str | None = getattr(reading.body, where)
+    if asks_nothing(name):
+        return None
+    try:
+        return find_scheduler(name, field=where).label
+    except UnknownName as error:
+        reading.ignored(where, f"Automatic was used: {error.message}")
+        return None
+
+
+def asks_nothing(name: str | None) -> bool:
+    """Does this field of the hires pass or refiner ask for nothing of its own?"""
+    return name is None or name.strip().lower() in _SAME
+
+
+def read_refiner(reading: Reading) -> Refiner | None:
+    """The refiner, where the request says which and when. Errors: UnknownName, RefusedFile."""
+    body = reading.body
+    if asks_nothing(body.refiner_checkpoint):
+        return None
+    if body.refiner_switch_at is None:
+        reading.ignored("refiner_checkpoint", "there is no refiner_switch_at")
+        return None
+    checkpoint = named_checkpoint(reading, str(body.refiner_checkpoint), "refiner_checkpoint")
+    return Refiner(checkpoint=checkpoint.title, switch_at=body.refiner_switch_at)
+
+
+def read_always_on(reading: Reading) -> tuple[ScriptCall, ...]:
+    """The always-on scripts the request mentions."""
+    calls = []
+    for name, value in reading.body.alwayson_scripts.items():
+        if name.lower() in _PLAIN_SCRIPTS:
+            reading.ignored(f"alwayson_scripts.{name}", "the request's own fields say this")
+            continue
+        arguments = value.get("args", ()) if isinstance(value, dict) else ()
+        calls.append(ScriptCall(name, arguments if isinstance(arguments, dict) else tuple(arguments or ())))
+    return tuple(calls)
+
+
+def check_scripts(app: Easel, request: GenerationRequest) -> None:
+    """Refuse scripts that are not there, in A1111's words, and wrong arguments, before the job is queued."""
+    scripts = app.extensions.hooks.scripts
+    titles = {owned.script.title.lower(): owned.script.title for owned in scripts.owned}
+    for call in (*request.always_on, *([request.script] if request.script else [])):
+        if call.name.lower() not in titles:
+            known = f"; there are: {', '.join(sorted(titles.values()))}" if titles else ""
+            raise BadRequest(f"Script '{call.name}' not found{known}")
+    scripts.bind(request)
+
+
+def report_unused(reading: Reading) -> None:
+    """Note fields that have no effect here."""
+    body, known = reading.body, list(type(reading.body).model_fields)
+    for name in body.model_extra or {}:
+        if name not in ("strict", "seed_enable_extras"):
+            near = get_close_matches(name, known, n=1, cutoff=0.8)
+            reading.ignored(name, "unknown field" + (f"; did you mean {near[0]}?" if near else ""))
+    for name in ("firstpass_image", "latent_mask"):
+        if getattr(body, name, None):
+            reading.ignored(name, "it cannot be used through the API")
+    for name in ("do_not_save_samples", "do_not_save_grid"):
+        if getattr(body, name) and body.save_images:
+            reading.ignored(name, "save_images decides alone")
