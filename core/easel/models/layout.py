@@ -14,6 +14,7 @@ from easel.errors import RefusedFile
 
 MAX_HEADER = 16 * 2**20  # bytes; the largest SDXL checkpoints need 0.4 MB
 MAX_CONFIG = 2**20
+MAX_LAYERS = 128  # a configuration that names more would keep us building for ever
 TYPE_BYTES = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
     "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1,
@@ -93,7 +94,7 @@ def _read_folder(path: Path) -> Layout:
         folder = path / component
         if not (folder / "config.json").is_file():
             continue
-        configs[component] = _read_json(folder / "config.json")
+        configs[component] = _bounded_config(_read_json(folder / "config.json"), f"{component}/config.json")
         for file in _weights_of(folder):
             for name, dtype, shape in _read_header(file)[0]:
                 tensors[f"{component}.{name}"] = TensorSpec(file, name, dtype, shape)
@@ -160,6 +161,16 @@ def _looks_like(start: bytes) -> str:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     return _parse_object(_bounded(path, MAX_CONFIG), f"{path.parent.name}/{path.name}")
+
+
+def _bounded_config(config: Mapping[str, Any], label: str) -> Mapping[str, Any]:
+    """`config`, unless it asks for more layers or levels than any model has."""
+    for key, value in config.items():
+        values = value if isinstance(value, list) else [value]
+        many = "layers" in key and any(isinstance(count, int) and count > MAX_LAYERS for count in values)
+        if many or len(values) > MAX_LAYERS:
+            raise RefusedFile(f"{label}: {key!r} asks for more than {MAX_LAYERS} layers")
+    return config
 
 
 def _parse_object(text: bytes, label: str) -> dict[str, Any]:

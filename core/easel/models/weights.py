@@ -28,8 +28,11 @@ def load_vae(path: Path, placement: Placement) -> nn.Module:
 
 def load_part(part: Part, layout: Layout, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """Build one module and fill it, channels last; ModelError names tensors that are missing or do not fit."""
-    with torch.device("meta"):
-        module = part.build()
+    try:
+        with torch.device("meta"):
+            module = part.build()
+    except Exception as error:  # whatever diffusers says to a configuration that makes no sense
+        raise ModelError(f"{layout.label}: a model of a form Easel does not know ({error})") from error
     wanted = module.state_dict()
     if missing := [name for name in wanted if name not in part.sources]:
         raise ModelError(f"{layout.label}: {len(missing)} tensors are missing, for example {missing[0]!r}")

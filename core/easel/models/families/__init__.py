@@ -17,8 +17,12 @@ __all__ = ["FAMILIES", "Blueprint", "Family", "read_checkpoint"]
 
 def read_checkpoint(layout: Layout) -> tuple[Family, Blueprint]:
     """The family of a file and the plan to build it; ModelError when it is none of ours, or not whole."""
-    for family in FAMILIES:
-        if blueprint := family.read(layout):
-            return family, blueprint
+    try:
+        for family in FAMILIES:
+            if blueprint := family.read(layout):
+                return family, blueprint
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # sizes and configurations come from files that anybody may have made
+        raise ModelError(f"{layout.label}: its tensors or its configuration make no sense ({error})") from error
     known = ", ".join(family.name for family in FAMILIES)
     raise ModelError(f"{layout.label}: not a checkpoint of a family Easel knows ({known})")
