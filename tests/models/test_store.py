@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import pytest
 
 from easel.errors import RefusedFile, UnknownName
 from easel.models.layout import MAX_HEADER, read_layout
-from easel.models.store import ModelStore
+from easel.models.store import STARTER, ModelStore
 
 TITLE = "tiny.safetensors [098a18ca9c]"
 SHA256 = "098a18ca9ca5e198aaf864c71f6e644c661f3ca94f5c2a8b8c52dc468646974e"
@@ -64,8 +68,6 @@ def test_a_checkpoint_in_a_folder_answers_with_and_without_it(name: str, data: P
 
 
 def test_the_old_hash_finds_a_checkpoint(data: Path) -> None:
-    import hashlib
-
     window = (data / "models/Stable-diffusion/tiny.safetensors").read_bytes()[2**20 : 2**20 + 2**16]
     assert ModelStore(data).checkpoint(hashlib.sha256(window).hexdigest()[:8]).name == "tiny"
 
@@ -129,8 +131,6 @@ def test_a_pickle_is_listed_as_refused_with_advice(data: Path) -> None:
 
 
 def test_extra_roots_and_folders_of_diffusers_are_found(data: Path, tmp_path: Path) -> None:
-    from easel.models.store import STARTER
-
     extra = tmp_path / "elsewhere"
     extra.mkdir()
     (extra / "my folder").symlink_to(STARTER)
@@ -235,3 +235,14 @@ def test_a_folder_of_pickles_is_refused(tmp_path: Path) -> None:
     (tmp_path / "unet/diffusion_pytorch_model.bin").write_bytes(b"PK")
     with pytest.raises(RefusedFile, match="easel convert"):
         read_layout(tmp_path)
+
+
+def test_looking_at_models_needs_no_torch(tiny_data: Path) -> None:
+    """The gateway lists models; it must not wait for torch."""
+    code = (
+        "import sys; from pathlib import Path; from easel.models.store import ModelStore\n"
+        "store = ModelStore(Path(sys.argv[1])); assert store.hash(store.checkpoint('tiny')).family == 'SD1'\n"
+        "assert not {'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules)"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, "-c", code, tiny_data], env=env, check=True)
