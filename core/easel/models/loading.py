@@ -29,7 +29,7 @@ def load_checkpoint(info: CheckpointInfo, placement: Placement) -> LoadedCheckpo
     """Load a checkpoint file or folder; RefusedFile for files that cannot be read, ModelError for what is missing."""
     layout = read_layout(info.path)
     family, blueprint = read_checkpoint(layout)
-    unet = load_part(blueprint.denoiser, layout, placement.device, placement.dtype)
+    unet: Any = load_part(blueprint.denoiser, layout, placement.device, placement.dtype)
     texts = tuple(
         cast(ClipText, load_part(part, layout, placement.device, placement.dtype)) for part in blueprint.encoders
     )

@@ -77,7 +77,7 @@ def build_workplace(settings: Settings) -> Workplace:
     from easel.models.placement import choose_placement, free_memory
 
     placement = choose_placement(
-        "auto" if settings.device_id is None else f"cuda:{settings.device_id}",
+        _device(settings),
         no_half=settings.no_half or settings.precision == "full",
         no_half_vae=settings.no_half_vae,
         compiled=settings.blade,
@@ -91,6 +91,12 @@ def build_workplace(settings: Settings) -> Workplace:
     options = EngineOptions(max_jobs=settings.max_jobs_in_flight, reproducible=settings.reproducible)
     store = model_store(settings)
     return assemble(settings, store, TickEngine(store, cache, placement, options))
+
+
+def _device(settings: Settings) -> str:
+    if {"all", "sd"} & set(settings.use_cpu):
+        return "cpu"
+    return "auto" if settings.device_id is None else f"cuda:{settings.device_id}"
 
 
 def assemble(settings: Settings, store: ModelStore, engine: Engine, extensions: Registry | None = None) -> Workplace:
