@@ -6,12 +6,14 @@ import importlib.util
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from easel.testing import check
+from easel.values.options import Options
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -30,6 +32,12 @@ def test_a_generated_page_is_up_to_date(page: str) -> None:
     pages = generator().PAGES
     assert page in pages
     assert (DOCS / page).read_text() == pages[page](), f"run: python docs/generate.py  ({page})"
+
+
+def test_options_page_names_every_option_that_has_an_effect() -> None:
+    rows = [line.split("|")[1] for line in (DOCS / "options.md").read_text().splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(field.name for field in fields(Options))
 
 
 def test_links_between_pages_lead_somewhere() -> None:

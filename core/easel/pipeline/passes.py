@@ -124,14 +124,15 @@ def hires_pass(batch: Batch, frame: Frame, model: ModelSpec, latents: Latents) -
     """Latents of the target size, denoised again with exactly the hires steps."""
     request, prompt, hires = batch.job.request, batch.prompt, batch.job.request.hires
     assert hires is not None
+    kept = request.options.hires_fix_use_firstpass_conds
     setup = _Setup(
         stage="hires",
         frame=frame,
         sampler=hires.sampler or request.sampler,
         scheduler=hires.scheduler or request.scheduler,
         steps=hires.steps or request.steps,
-        positive=prompt.hires_positive or prompt.positive,
-        negative=prompt.hires_negative or prompt.negative,
+        positive=prompt.positive if kept else prompt.hires_positive,
+        negative=prompt.negative if kept else prompt.hires_negative,
     )
     second = replace(batch, model=model, parts_done=batch.parts_done + 1)
     plan = replace(_plan(second, setup), init=latents, denoising_strength=hires.denoising_strength, exact_steps=True)
@@ -158,16 +159,18 @@ def _plan(batch: Batch, setup: _Setup) -> DenoisePlan:
 
 def _texts(batch: Batch, model: ModelSpec, setup: _Setup) -> Texts:
     request = batch.job.request
+    first = SAMPLERS[request.sampler].denoiser_calls(request.steps)
+    second = setup.stage == "hires" and not request.options.hires_fix_use_firstpass_conds
     return batch.engine.encode_prompts(
         batch.job,
         model,
         setup.positive,
         setup.negative,
-        steps=SAMPLERS[setup.sampler].denoiser_calls(setup.steps),
+        steps=SAMPLERS[setup.sampler].denoiser_calls(setup.steps) if second else first,
         width=setup.frame.grid_width,
         height=setup.frame.grid_height,
-        hires=setup.stage == "hires",
-        first_pass_steps=SAMPLERS[request.sampler].denoiser_calls(request.steps),
+        hires=second,
+        first_pass_steps=first,
     )
 
 
@@ -196,7 +199,8 @@ def _listener(batch: Batch) -> Callable[[Step], None]:
 
 def _preview(batch: Batch, step: Step) -> bytes:
     """A small JPEG of the batch; previews are reviewed like every picture that leaves."""
-    drafts = tuple(Image(pixels=Pillow.fromarray(pixels), kind="intermediate") for pixels in step.preview("cheap"))
+    kind = "full" if batch.job.request.options.show_progress_type == "Full" else "cheap"
+    drafts = tuple(Image(pixels=Pillow.fromarray(pixels), kind="intermediate") for pixels in step.preview(kind))
     reviewed = [image.pixels for image in batch.hooks.review_images(drafts, batch.job)]
     picture = reviewed[0] if len(reviewed) == 1 else grid_image(reviewed, rows=-1, batch_size=len(reviewed))
     data = io.BytesIO()

@@ -36,7 +36,6 @@ class Options:
     eta_noise_seed_delta: int = 0
     eta_ddim: float = 0.0
     eta_ancestral: float = 1.0
-    ddim_discretize: str = "uniform"
     s_churn: float = 0.0
     s_tmin: float = 0.0
     s_tmax: float = 0.0
@@ -74,14 +73,12 @@ class Options:
     # faces
     face_restoration: bool = False
     face_restoration_model: str = "CodeFormer"
-    code_former_weight: float = 0.5
     # infotext
     add_model_hash_to_info: bool = True
     add_model_name_to_info: bool = True
     add_vae_name_to_info: bool = True
     add_vae_hash_to_info: bool = True
     add_version_to_infotext: bool = True
-    add_user_name_to_info: bool = False
     enable_pnginfo: bool = True
     # saving
     samples_save: bool = True
