@@ -52,8 +52,8 @@ def make_engine(tiny_store: ModelStore, tiny_cache: ModelCache) -> Iterator[Call
     """Engines with options of one's own, closed at the end."""
     engines: list[TickEngine] = []
 
-    def make(**options: Any) -> TickEngine:
-        engines.append(TickEngine(tiny_store, tiny_cache, Placement(), EngineOptions(**options)))
+    def make(cache: ModelCache = tiny_cache, **options: Any) -> TickEngine:
+        engines.append(TickEngine(tiny_store, cache, Placement(), EngineOptions(**options)))
         return engines[-1]
 
     yield make

@@ -15,6 +15,7 @@ from easel.models.cache import ModelCache
 from easel.models.placement import Placement
 from easel.models.store import ModelStore
 from easel.values.options import Options
+from easel.values.request import InitImages
 
 from ..models import ldm_files
 
@@ -99,4 +100,8 @@ def test_inpainting_checkpoints_see_mask_and_picture(engine: TickEngine, sitting
 def test_editing_checkpoints_see_the_picture(engine: TickEngine, sitting: Callable[..., Any]) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     blind = sitting(model=spec("edit"), steps=2).paint()[0]
-    assert not np.array_equal(blind, sitting(model=spec("edit"), steps=2).paint(masked_pictures=(picture,))[0])
+    looked = sitting(model=spec("edit"), steps=2).paint(masked_pictures=(picture,))[0]
+    assert not np.array_equal(blind, looked)
+    init = InitImages(pictures=(), image_cfg_scale=1.5)
+    guided = sitting(model=spec("edit"), steps=2, init=init).paint(masked_pictures=(picture,))[0]
+    assert not np.array_equal(guided, looked)

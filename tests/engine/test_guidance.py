@@ -34,6 +34,12 @@ def test_without_a_negative_a_single_part_is_itself() -> None:
     assert guided is part and base is part
 
 
+def test_a_picture_to_edit_guides_as_published() -> None:
+    both, picture, none = (torch.randn(1, 4, 2, 2) for _ in range(3))
+    guided, _ = Guidance(scale=7.0, calls=10, picture_scale=1.5).combine([(1.0, both)], picture, none)
+    torch.testing.assert_close(guided, none + 1.5 * (picture - none) + 7.0 * (both - picture))
+
+
 def test_scale_one_still_looks_at_the_negative() -> None:
     assert Guidance(scale=1.0, calls=10).needs_negative(0, 14.0)
 

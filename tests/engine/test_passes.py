@@ -31,6 +31,17 @@ def test_what_a_mask_protects_stays_as_it_was(
     assert (painted[..., 4:] - init.pictures[0][..., 4:]).abs().max() > 0.1
 
 
+@pytest.mark.parametrize(("sampler", "changes"), [("DDIM", False), ("Euler", True)])
+def test_strength_zero(engine: Any, sitting: Callable[..., Any], sampler: str, changes: bool) -> None:
+    """A1111's sigma samplers still do one step then, its timestep samplers none."""
+    one = sitting(kind="img2img", sampler=sampler)
+    init = engine.encode_pictures(one.job, one.model, [np.full((64, 64, 3), 99, np.uint8)])
+    before = engine.counters.ticks
+    latents = engine.denoise(one.job, one.model, one.plan(init=init, denoising_strength=0.0))
+    assert latents.pictures[0].shape == (1, 4, 8, 8)
+    assert engine.counters.ticks - before == int(changes)
+
+
 def test_fill_seed_decides_the_filled_noise(engine: Any, sitting: Callable[..., Any], half_mask: LatentMask) -> None:
     one = sitting(kind="img2img", steps=1)
     init = engine.encode_pictures(one.job, one.model, [np.zeros((64, 64, 3), np.uint8)])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from easel.engine.engine import ModelSpec
+from easel.models.cache import ModelCache
 from easel.values.options import Options
 
 SAMPLERS = ["Euler", "Euler a", "DPM++ 2M", "Heun", "DDIM", "UniPC", "DPM++ SDE", "LCM"]
@@ -43,7 +44,10 @@ def mixed(sitting: Callable[..., Any], in_threads: Callable[..., Any], engine: A
     return serial, in_threads([sitting(engine, **wishes).paint for wishes in jobs])
 
 
-@pytest.mark.parametrize("seed", [1])
+SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(10, 20))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_reproducible_pictures_are_equal_to_the_bit(
     make_engine: Callable[..., Any], sitting: Callable[..., Any], in_threads: Callable[..., Any], seed: int
 ) -> None:
@@ -54,36 +58,39 @@ def test_reproducible_pictures_are_equal_to_the_bit(
     assert engine.counters.pictures == engine.counters.ticks
 
 
+@pytest.mark.parametrize("seed", SEEDS)
 def test_shared_passes_change_a_picture_by_two_grey_levels_at_most(
-    engine: Any, sitting: Callable[..., Any], in_threads: Callable[..., Any]
+    engine: Any, sitting: Callable[..., Any], in_threads: Callable[..., Any], seed: int
 ) -> None:
-    serial, parallel = mixed(sitting, in_threads, engine, 2)
-    before = engine.counters
+    serial, parallel = mixed(sitting, in_threads, engine, seed)
     for alone, among in zip(serial, parallel, strict=True):
         for a, b in zip(alone, among, strict=True):
             assert np.abs(a.astype(int) - b.astype(int)).max() <= 2
-    assert before.pictures > before.ticks  # something was shared
+    assert engine.counters.pictures > engine.counters.ticks  # something was shared
 
 
 def test_different_jobs_share_forward_passes(
     engine: Any, sitting: Callable[..., Any], in_threads: Callable[..., Any]
 ) -> None:
     """Other prompts, seeds, samplers and steps: only the model and the sizes must agree."""
-    jobs = [{"prompt": f"cat {n}", "seed": n, "steps": 8 + n, "sampler": SAMPLERS[n % 3]} for n in range(4)]
-    hold, held = threading.Event(), threading.Event()
-    blocker = threading.Thread(target=lambda: engine.compute(sitting().job, lambda: (held.set(), hold.wait(60))))
-    runs = [sitting(**wishes) for wishes in jobs]
-    plans = [one.plan() for one in runs]
-    blocker.start()
-    held.wait(60)
+    jobs = [sitting(prompt=f"cat {n}", seed=n, steps=8 + n, sampler=SAMPLERS[n % 3]) for n in range(4)]
+    plans = [one.plan() for one in jobs]
     before = engine.counters
-    release = threading.Timer(0.5, hold.set)
-    release.start()
-    pairs = list(zip(runs, plans, strict=True))
-    in_threads([lambda one=one, plan=plan: engine.denoise(one.job, one.model, plan) for one, plan in pairs])
-    blocker.join()
+
+    def hold_until_all_wait() -> None:
+        while len(engine._loop._turns._calls) < len(jobs):
+            time.sleep(0.01)
+
+    holder = sitting()
+    pairs = list(zip(jobs, plans, strict=True))
+    in_threads(
+        [
+            lambda: engine.compute(holder.job, hold_until_all_wait),
+            *(lambda one=one, plan=plan: engine.denoise(one.job, one.model, plan) for one, plan in pairs),
+        ]
+    )
     after = engine.counters
-    assert (after.rows - before.rows) / (after.ticks - before.ticks) > 4  # alone it would be 2
+    assert (after.rows - before.rows) / (after.ticks - before.ticks) > 6  # alone it would be 2
 
 
 def test_a_short_job_does_not_wait_for_a_long_one(
@@ -110,7 +117,6 @@ def test_two_users_with_unequal_load_get_equal_service(
     engine: Any, sitting: Callable[..., Any], in_threads: Callable[..., Any]
 ) -> None:
     """Sizes differ, so that nobody rides along with another; ann asks for three times as much as bob."""
-    stop = threading.Event()
     jobs = [
         sitting(user=user, steps=400, width=width, on_step=lambda step: None)
         for user, width in (("ann", 64), ("ann", 72), ("ann", 80), ("bob", 88))
@@ -121,15 +127,15 @@ def test_two_users_with_unequal_load_get_equal_service(
         return engine.denoise(jobs[index].job, jobs[index].model, plans[index])
 
     def finish() -> None:
-        time.sleep(4)
+        while engine.counters.ticks < 60:
+            time.sleep(0.01)
         for one in jobs:
             one.job.interrupt()
-        stop.set()
 
     in_threads([*(lambda n=n: run(n) for n in range(4)), finish])
     spent = [one.job.seconds["denoise"] for one in jobs]
     assert sum(spent[:3]) == pytest.approx(spent[3], rel=0.2)
-    assert max(spent[:3]) == pytest.approx(min(spent[:3]), rel=0.35)
+    assert max(spent[:3]) == pytest.approx(min(spent[:3]), rel=0.4)
 
 
 def test_jobs_are_charged_what_the_engine_spent(engine: Any, sitting: Callable[..., Any]) -> None:
@@ -137,38 +143,43 @@ def test_jobs_are_charged_what_the_engine_spent(engine: Any, sitting: Callable[.
     one.paint()
     one.engine.compute(one.job, lambda: time.sleep(0.05))
     counters, seconds = engine.counters, one.job.seconds
-    assert seconds["denoise"] == pytest.approx(counters.tick_seconds, rel=0.3)
+    assert seconds["denoise"] >= counters.tick_seconds * 0.99
     assert seconds["compute"] >= 0.05
     assert sum(seconds.values()) == pytest.approx(
         counters.tick_seconds + counters.call_seconds + counters.load_seconds, rel=0.05
     )
 
 
-def test_two_models_in_turn_do_not_thrash(
+def test_two_models_that_do_not_fit_together_do_not_thrash(
     make_engine: Callable[..., Any], sitting: Callable[..., Any], in_threads: Callable[..., Any]
 ) -> None:
-    """Each switch buys ten times its duration, so far fewer switches than ticks."""
-    engine = make_engine()
-    jobs = [sitting(engine, steps=20, model=ModelSpec(checkpoint=name)) for name in ("tiny", "tiny2")]
-    slow_down(engine, 0.2)
+    """Each switch loads a checkpoint, and buys ten times what that took."""
+    engine = make_engine(cache=ModelCache(limits={"checkpoint": 1}))
+    jobs = [sitting(engine, steps=10, model=ModelSpec(checkpoint=name)) for name in ("tiny", "tiny2")]
     in_threads([one.paint for one in jobs])
-    assert engine.counters.ticks == 40
-    assert engine.counters.switches <= 14
+    assert engine.counters.ticks == 20
+    assert engine.counters.switches <= 8
 
 
-def slow_down(engine: Any, seconds: float) -> None:
-    """Switching weights takes longer, as it does with real checkpoints."""
-    bench = engine._bench
-    real = bench.checkpoint
-    current: list[str] = []
-
-    def checkpoint(name: str, **wishes: Any) -> Any:
-        if current != [name] and not wishes.get("vae"):
-            time.sleep(seconds)
-            current[:] = [name]
-        return real(name, **wishes)
-
-    bench.checkpoint = checkpoint
+def test_two_models_that_fit_take_turns(
+    engine: Any, sitting: Callable[..., Any], in_threads: Callable[..., Any]
+) -> None:
+    """Going to and fro costs nothing, so neither waits for the other."""
+    order: list[str] = []
+    jobs = [
+        sitting(
+            engine,
+            steps=10,
+            model=ModelSpec(checkpoint=name),
+            on_step=lambda step, name=name: order.append(name),
+        )
+        for name in ("tiny", "tiny2")
+    ]
+    plans = [one.plan() for one in jobs]
+    pairs = list(zip(jobs, plans, strict=True))
+    in_threads([lambda one=one, plan=plan: engine.denoise(one.job, one.model, plan) for one, plan in pairs])
+    assert max(order.index("tiny"), order.index("tiny2")) < 10
+    assert engine.counters.switches > 4
 
 
 def test_more_jobs_than_seats_all_end(

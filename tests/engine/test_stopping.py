@@ -207,3 +207,10 @@ def test_latents_that_are_not_numbers_are_not_decoded(engine: Any, sitting: Call
     spoilt = type(latents)((latents.pictures[0] * float("nan"),), 8)
     with pytest.raises(NotANumber):
         engine.decode(one.job, one.model, spoilt)
+
+
+def test_a_pass_cannot_wait_for_itself(engine: Any, sitting: Callable[..., Any]) -> None:
+    one = sitting()
+    with pytest.raises(EaselError, match="engine's thread"):
+        engine.compute(one.job, one.paint)
+    assert one.paint()[0].shape == (64, 64, 3)

@@ -76,7 +76,11 @@ class Bench:
         return model
 
     def use(self, weights: Weights) -> LoadedCheckpoint:
-        """The checkpoint with exactly these weights."""
+        """The checkpoint with exactly these weights.
+
+        A switch that would cost the same again sets `stay_until`. Loading only counts when there was no room to keep
+        what was in use before: else it is paid once, and going to and fro is cheap.
+        """
         start = perf_counter()
         model = self.checkpoint(weights.checkpoint, tiling=weights.tiling)
         ready = perf_counter()
@@ -84,9 +88,9 @@ class Bench:
         now = perf_counter()
         self.seconds += now - ready
         if weights != self.weights:
+            self.stay_until = now + QUANTUM * (now - (ready if self._is_kept(self.weights) else start))
             self.weights = weights
             self.switches += 1
-            self.stay_until = now + QUANTUM * (now - start)
         return model
 
     def controlnet(self, path: Path) -> ControlNet:
@@ -108,6 +112,12 @@ class Bench:
         files = {file.name.rpartition("/")[2]: file for file in reversed(self._store.files("embedding"))}
         hashes = {name: self._store.hash(files[name]).sha256 for name in names if name in files}
         return {name: whole[:12] for name, whole in hashes.items() if whole}
+
+    def _is_kept(self, weights: Weights | None) -> bool:
+        if weights is None:
+            return True  # nothing was in use yet
+        info, kept = self._infos.get(weights.checkpoint), self._cache.keys()
+        return info is not None and ("checkpoint", info.path) in kept
 
     def _load(self, info: CheckpointInfo) -> LoadedCheckpoint:
         self._embeddings.pop(info.path, None)

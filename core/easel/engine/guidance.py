@@ -14,6 +14,7 @@ class Guidance:
 
     scale: float
     calls: int
+    picture_scale: float | None = None  # how far a picture that is edited guides; None: it is only looked at
     skip_early: float = 0.0  # fraction of the calls that run without the negative text
     floor: float = 0.0  # below this sigma (or timestep) the negative text is left out …
     floor_every_call: bool = False  # … at every call, not only at every other one
@@ -24,15 +25,21 @@ class Guidance:
             return False
         return not (at < self.floor and (call % 2 == 1 or self.floor_every_call))
 
-    def combine(self, parts: Sequence[tuple[float, Tensor]], negative: Tensor | None) -> tuple[Tensor, Tensor]:
+    def combine(
+        self, parts: Sequence[tuple[float, Tensor]], negative: Tensor | None, blind: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(guided, unguided) from the answers to the weighted parts that AND joins and to the negative text.
 
         Works on any answers that are mixed affinely, so on the model's raw output: unguided + Σ wᵢ·scale·(partᵢ -
         unguided). Without a negative answer the first part stands in for it, so that a single part is itself.
+        `blind`, the answer to the negative text without the picture to edit, adds (unguided - blind)·(picture_scale
+        - 1): Brooks et al., arXiv:2211.09800, equation 3.
         """
         base = parts[0][1] if negative is None else negative
         guided = base
         for weight, answer in parts:
             if answer is not base:
                 guided = guided.add(answer - base, alpha=weight * self.scale)
+        if blind is not None and self.picture_scale is not None:
+            guided = guided.add(base - blind, alpha=self.picture_scale - 1.0)
         return guided, base

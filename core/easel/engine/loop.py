@@ -20,7 +20,7 @@ from easel.engine.latents import is_finite
 from easel.engine.pictures import Picture, Row
 from easel.engine.turns import Turns
 from easel.engine.work import Call, Run
-from easel.errors import NotANumber
+from easel.errors import EaselError, NotANumber
 
 if TYPE_CHECKING:
     from easel.engine.bench import Bench
@@ -86,6 +86,11 @@ class Loop:
             return call.result.result()
         finally:
             charge(call, part)
+
+    def refuse_thread(self) -> None:
+        """Raise when this is the engine's thread, which must not wait for its own ticks."""
+        if threading.current_thread() is self._thread:
+            raise EaselError("a pass cannot be run from a function that runs on the engine's thread (job.compute)")
 
     def join(self, run: Run) -> None:
         """Let a run take part in the ticks; only on the engine's thread."""

@@ -71,7 +71,7 @@ def begin(
         picture = Picture(
             sampler=start(sampling, x, source),
             sigma_space=sampling.sampler.space == "sigma",
-            guidance=_guidance(plan, sampling),
+            guidance=_guidance(plan, sampling, model),
             target=Target(
                 weights=weights,
                 levels=Levels(sampling.schedule, model.prediction),
@@ -95,11 +95,14 @@ def _texts(texts: object, count: int) -> tuple[PictureTexts, ...]:
     return texts.pictures
 
 
-def _guidance(plan: DenoisePlan, sampling: SamplingPlan) -> Guidance:
+def _guidance(plan: DenoisePlan, sampling: SamplingPlan, model: LoadedCheckpoint) -> Guidance:
     request, options = plan.request, plan.request.options
+    asked = request.init.image_cfg_scale if request.init is not None else None
+    edits = model.blueprint.extra_channels == EDITING
     return Guidance(
         scale=request.cfg_scale * sampling.sampler.guidance_factor,
         calls=sampling.denoiser_calls,
+        picture_scale=asked if edits and asked != 1.0 else None,
         skip_early=options.skip_early_cond,
         floor=options.s_min_uncond if request.s_min_uncond is None else request.s_min_uncond,
         floor_every_call=options.s_min_uncond_all,

@@ -7,10 +7,11 @@ its sampler on to the next evaluation. Which rows are computed together is the b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from easel.engine.samplers.protocol import Evaluation, Prediction
@@ -136,6 +137,9 @@ class Picture:
         if self.guidance.needs_negative(call, at):
             texts.append(target.texts.negative_at(call))
         self.rows = [self._row(scaled, timestep, text, negative=n >= len(parts)) for n, text in enumerate(texts)]
+        if self.guidance.picture_scale is not None and target.extra is not None and len(texts) > len(parts):
+            blind = torch.zeros_like(target.extra)
+            self.rows.append(replace(self.rows[-1], extra=blind))
 
     def _row(self, x: Tensor, timestep: float, text: Encoded, *, negative: bool) -> Row:
         done = self.shown / self.steps
@@ -148,8 +152,8 @@ class Picture:
     def _prediction(self) -> Prediction:
         outputs = [row.output for row in self.rows if row.output is not None]
         parts = list(zip(self._weights, outputs, strict=False))
-        negative = outputs[-1] if len(outputs) > len(parts) else None
-        guided, base = self.guidance.combine(parts, negative)
+        negative, blind = (*outputs[len(parts) :], None, None)[:2]
+        guided, base = self.guidance.combine(parts, negative, blind)
         levels, x, at = self.target.levels, self._x, self._evaluation.at
         if not self.sigma_space:
             noise = levels.noise(guided, x, at)

@@ -163,6 +163,7 @@ class TickEngine(Engine):
 
         `plan.on_step` is called on the job's own thread; the engine does not wait for it.
         """
+        self._loop.refuse_thread()
         weights = Weights.of(model)
         run = self._loop.call(Call(job, partial(self._begin, job, model, weights, plan), weights), "denoise")
         try:
@@ -203,7 +204,9 @@ class TickEngine(Engine):
             pixels_per_latent=checkpoint.latent.pixels,
             preview=partial(self._preview, job, model),
         )
-        self._loop.join(run)
+        run.report()  # a pass may be over before it began: img2img at strength 0
+        if not run.ended:
+            self._loop.join(run)
         return run
 
     @torch.inference_mode()
