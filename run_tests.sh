@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . tools/setup.sh test
-export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 PYTHONWARNINGS=ignore
+export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
 check() {
   ruff format --check .
@@ -19,7 +19,7 @@ check() {
 case "${1:-all}" in
   check) check ;;
   test) shift; exec python -m pytest "$@" ;;
-  --long) check; exec python -m pytest --long ;;
-  all) check; exec python -m pytest ;;
+  --long) check; exec python -m pytest --timeout 1800 ;;
+  all) check; exec python -m pytest -m "not long" ;;
   *) echo "run_tests.sh: unknown word '$1' (check, test, --long)" >&2; exit 2 ;;
 esac
