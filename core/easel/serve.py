@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 
 import uvicorn
 
@@ -12,7 +14,26 @@ from easel.errors import SettingsError
 from easel.settings import Settings
 
 log = logging.getLogger("easel")
-_SHUTDOWN = 5  # seconds that running calls get to end
+_GRACE = 5  # seconds that running calls get to end by themselves …
+_ANSWER = 5  # … and then to be told that they do not
+
+
+class GentleServer(uvicorn.Server):
+    """An ASGI server that, when stopped, ends the jobs that take too long, so that their callers get an answer."""
+
+    def __init__(self, config: uvicorn.Config, app: Easel) -> None:
+        super().__init__(config)
+        self._easel = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the doors, wait for running calls, stop the application."""
+        ending = asyncio.create_task(self._end_jobs())
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    async def _end_jobs(self) -> None:
+        await asyncio.sleep(_GRACE)
+        await asyncio.to_thread(self._easel.jobs.close)
 
 
 def serve(settings: Settings) -> int:
@@ -25,7 +46,7 @@ def serve(settings: Settings) -> int:
         app.store.make_tree()
     except OSError as error:
         raise SettingsError(f"the data folder {settings.data_dir} cannot be written: {error.strerror}") from error
-    server = uvicorn.Server(
+    server = GentleServer(
         uvicorn.Config(
             create_api(app),
             host=settings.host,
@@ -34,10 +55,11 @@ def serve(settings: Settings) -> int:
             access_log=False,  # --api-log writes its own
             server_header=False,
             timeout_keep_alive=settings.timeout_keep_alive,
-            timeout_graceful_shutdown=_SHUTDOWN,
+            timeout_graceful_shutdown=_GRACE + _ANSWER,
             ssl_keyfile=settings.tls_keyfile,
             ssl_certfile=str(settings.tls_certfile) if settings.tls_certfile else None,
-        )
+        ),
+        app,
     )
     server.run()
     return 0 if server.started else 1

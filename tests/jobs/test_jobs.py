@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, WorkerLost
+from easel.errors import BadRequest, DeadlinePassed, JobCancelled, JobRefused, WorkerLost
 from easel.jobs.jobs import Jobs, Signal
 from easel.values.job import Job, JobState, Progress
 from easel.values.request import GenerationRequest
@@ -133,7 +133,7 @@ def test_closing_leaves_nobody_waiting() -> None:
     made = [jobs.submit(REQUEST) for _ in range(2)]
     jobs.close()
     for job in made:
-        with pytest.raises(EaselError):
+        with pytest.raises(WorkerLost, match="the service is shutting down"):
             jobs.wait_blocking(job)
     with pytest.raises(JobRefused):
         jobs.submit(REQUEST)

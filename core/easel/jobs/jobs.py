@@ -162,16 +162,15 @@ class Jobs:
                 self._worker.signal(record.job, what)
 
     def close(self) -> None:
-        """Refuse new jobs, cancel what runs and waits, stop the worker."""
+        """Refuse new jobs, end what runs and waits (their callers hear why), stop the worker."""
         self._closed.set()
         with self._lock:
             records = list(self._records.values())
         for record in records:
-            self.signal("cancel", record.job)
+            record.job.cancel()
+            self._finish(record, JobState.CANCELLED, WorkerLost("the service is shutting down"))
         if self._worker is not None:
             self._worker.close()
-        for record in records:
-            self._finish(record, JobState.CANCELLED, JobCancelled("the service is shutting down"))
 
     # -- for workers
 
