@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,11 @@ import pytest
 import torch
 
 from easel.engine.engine import ModelSpec
-from easel.errors import BadRequest, UnknownName
+from easel.engine.ticks import TickEngine
+from easel.errors import BadRequest, ModelError, UnknownName
+from easel.models.cache import ModelCache
+from easel.models.placement import Placement
+from easel.models.store import ModelStore
 from easel.values.conditioning import LatentMask
 from easel.values.options import Options
 
@@ -138,3 +144,26 @@ def test_sizes_off_the_grid_are_refused(engine: Any, sitting: Callable[..., Any]
     one = sitting()
     with pytest.raises(BadRequest, match="multiples of 8"):
         engine.denoise(one.job, one.model, one.plan(width=60))
+
+
+def test_a_file_that_goes_away(
+    tiny_data: Path, tmp_path: Path, sitting: Callable[..., Any], in_threads: Callable[..., Any]
+) -> None:
+    """What is loaded goes on; what is not fails with the file's name alone."""
+    folder = tmp_path / "models/Stable-diffusion"
+    folder.mkdir(parents=True)
+    for name in ("one", "two"):
+        shutil.copy(tiny_data / "models/Stable-diffusion/tiny.safetensors", folder / f"{name}.safetensors")
+    store = ModelStore(tmp_path, hashing=False)
+    assert len(store.checkpoints()) == 2
+    engine = TickEngine(store, ModelCache(), Placement())
+    try:
+        one, two = (sitting(engine, steps=1, model=ModelSpec(checkpoint=name)) for name in ("one", "two"))
+        one.paint()
+        shutil.rmtree(folder)
+        assert one.paint()[0].shape == (64, 64, 3)
+        with pytest.raises(ModelError, match=r"^two\.safetensors: the file cannot be read") as caught:
+            two.paint()
+        assert str(tmp_path) not in caught.value.message
+    finally:
+        engine.close()

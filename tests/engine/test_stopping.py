@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -214,3 +215,25 @@ def test_a_pass_cannot_wait_for_itself(engine: Any, sitting: Callable[..., Any])
     with pytest.raises(EaselError, match="engine's thread"):
         engine.compute(one.job, one.paint)
     assert one.paint()[0].shape == (64, 64, 3)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_an_engine_that_broke(
+    make_engine: Callable[..., Any], sitting: Callable[..., Any], in_threads: Callable[..., Any]
+) -> None:
+    engine = make_engine()
+    one = sitting(engine, steps=300)
+    plan = one.plan()
+
+    def broken(staying_with: Any) -> Any:
+        raise ZeroDivisionError("a fault of the loop")
+
+    def break_it() -> None:
+        while not engine.counters.ticks:
+            time.sleep(0.01)
+        engine._loop._turns.in_order = broken
+
+    results = in_threads([lambda: engine.denoise(one.job, one.model, plan), break_it])
+    assert isinstance(results[0], ZeroDivisionError)
+    with pytest.raises(EaselError, match="closed"):
+        engine.compute(one.job, lambda: None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from easel.errors import ModelError
 from easel.models.controlnet import load_controlnet
 from easel.models.embeddings import load_embeddings
 from easel.models.families import read_checkpoint
@@ -42,6 +43,7 @@ class Bench:
         self._cache = cache
         self._placement = placement
         self._infos: dict[str, CheckpointInfo] = {}
+        self._sizes: dict[Path, int] = {}
         self._described: dict[tuple[Path, int], Described] = {}
         self._embeddings: dict[Path, tuple[ModelFile, ...]] = {}  # those a loaded checkpoint was given
         self.weights: Weights | None = None  # those in use
@@ -50,24 +52,29 @@ class Bench:
         self.switches = 0
 
     def look_up(self, checkpoint: str) -> CheckpointInfo:
-        """The file behind a checkpoint's name; UnknownName, RefusedFile."""
-        info = self._infos[checkpoint] = self._store.checkpoint(checkpoint)
+        """The file behind a checkpoint's name; UnknownName, RefusedFile, ModelError."""
+        info = self._store.checkpoint(checkpoint)
+        self._sizes[info.path] = self.describe(info).bytes
+        self._infos[checkpoint] = info
         return info
 
     def describe(self, info: CheckpointInfo) -> Described:
         """What a checkpoint is, from its header alone; RefusedFile, ModelError."""
-        key = (info.path, info.path.stat().st_mtime_ns)
-        if key not in self._described:
-            layout = read_layout(info.path)
-            weights = sum(prod(spec.shape) for spec in layout.tensors.values())
-            self._described[key] = Described(*read_checkpoint(layout), weights * self._placement.dtype.itemsize)
-        return self._described[key]
+        try:
+            key = (info.path, info.path.stat().st_mtime_ns)
+            if key not in self._described:
+                layout = read_layout(info.path)
+                weights = sum(prod(spec.shape) for spec in layout.tensors.values())
+                self._described[key] = Described(*read_checkpoint(layout), weights * self._placement.dtype.itemsize)
+            return self._described[key]
+        except OSError as error:
+            raise ModelError(f"{info.filename}: the file cannot be read any more") from error
 
     def checkpoint(self, name: str, *, vae: str | None = None, tiling: bool = False) -> LoadedCheckpoint:
         """A loaded checkpoint whatever its adapters; with `vae` named, that autoencoder stands in it."""
         start = perf_counter()
         info = self._infos.get(name) or self.look_up(name)
-        model = self._cache.get(("checkpoint", info.path), lambda: self._load(info), self.describe(info).bytes)
+        model = self._cache.get(("checkpoint", info.path), lambda: self._load(info), self._sizes[info.path])
         if vae is not None:
             file = self._store.vae(vae, info)
             model.set_vae(None if file is None else file.path)
@@ -121,4 +128,7 @@ class Bench:
 
     def _load(self, info: CheckpointInfo) -> LoadedCheckpoint:
         self._embeddings.pop(info.path, None)
-        return load_checkpoint(info, self._placement)
+        try:
+            return load_checkpoint(info, self._placement)
+        except OSError as error:
+            raise ModelError(f"{info.filename}: the file cannot be read any more") from error

@@ -102,13 +102,20 @@ class Loop:
         self._thread.join()
 
     def _serve(self) -> None:
+        end: BaseException = EaselError("the engine is closed")
         before = perf_counter()
-        while self._turns.wait():
-            start = perf_counter()
-            self._counts["idle_seconds"] += start - before
-            self._turn(start)
-            before = perf_counter()
-        self._turns.fail_all()
+        try:
+            while self._turns.wait():
+                start = perf_counter()
+                self._counts["idle_seconds"] += start - before
+                self._turn(start)
+                before = perf_counter()
+        except BaseException as error:
+            end = error  # a fault of the loop itself: nobody may wait for it forever
+            raise
+        finally:
+            self._turns.close()
+            self._turns.fail_all(end)
 
     def _turn(self, start: float) -> None:
         self._turns.sweep()

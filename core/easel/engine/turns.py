@@ -87,13 +87,13 @@ class Turns:
             return ordered
         return [one for one in ordered if one.fits(staying_with)] or ordered
 
-    def fail_all(self) -> None:
+    def fail_all(self, error: BaseException) -> None:
         """Nobody is served any more."""
         with self._changed:
             calls, self._calls = self._calls, []
         left: list[Work] = [*calls, *self._runs]
         for one in left:
-            one.fail(EaselError("the engine is closed"))
+            one.fail(error)
         self._runs = []
 
     def _seated(self) -> list[Run]:

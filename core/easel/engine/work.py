@@ -98,7 +98,7 @@ class Run:
         if self.error is not None:
             self.fail(self.error)
             return
-        step = min(self.steps if picture.finished else picture.step for picture in self.pictures)
+        step = min(self.steps, *(self.steps if picture.finished else picture.step for picture in self.pictures))
         if step > self._step:
             self._step = step
             self._reports.put(self._as_step(step - 1))
