@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 import time
+import weakref
+from dataclasses import replace
 
 import pytest
 
 from easel.errors import BadRequest, DeadlinePassed, JobCancelled, JobRefused, WorkerLost
 from easel.jobs.jobs import Jobs, Signal
 from easel.values.job import Job, JobState, Progress
-from easel.values.request import GenerationRequest
+from easel.values.request import EncodedPicture, GenerationRequest, InitImages
 from easel.values.result import Result
 
 RESULT = Result(images=(), info={}, seconds={"denoise": 1.0})
@@ -146,3 +150,57 @@ def test_nobody_waits_for_a_worker_that_cannot_start() -> None:
     jobs.unable("no torch")
     with pytest.raises(WorkerLost, match="no torch"):
         jobs.wait_blocking(job)
+
+
+def test_a_stop_asked_for_before_the_worker_knew_the_job_reaches_it() -> None:
+    told: list[Jobs] = []
+
+    def on_change(job: Job) -> None:
+        if told and told[0].state(job) is JobState.RUNNING:
+            told[0].signal("cancel", job)
+
+    jobs, worker = bench(job_changed=on_change)
+    told.append(jobs)
+    job = jobs.submit(REQUEST)
+    assert worker.given == [job] and worker.signals == [(job.id, "cancel")] * 2  # too early, and again
+
+
+def test_a_stop_outlives_the_worker_that_was_told() -> None:
+    jobs, worker = bench(max_delivery=2)
+    job = jobs.submit(REQUEST)
+    jobs.signal("interrupt", job)
+    jobs.lost()
+    worker.signals.clear()
+    jobs.ready()
+    assert worker.given == [job, job] and worker.signals == [(job.id, "interrupt")]
+
+
+def test_a_caller_that_gave_up_does_not_trouble_the_worker() -> None:
+    jobs, _ = bench()
+    job = jobs.submit(REQUEST)
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(jobs.wait(job), 0.01)
+
+    asyncio.run(give_up())
+    jobs.done(job.id, RESULT)
+    assert jobs.state(job) is JobState.DONE
+
+
+def test_what_was_fetched_is_not_kept() -> None:
+    class Watched(Result):
+        """A result that weak references can be made to."""
+
+    jobs, _ = bench()
+    job = jobs.submit(replace(REQUEST, init=InitImages(pictures=(EncodedPicture(b"png"),))))
+    result = Watched(images=(), info={})
+    watch = weakref.ref(result)
+    outcome = threading.Thread(target=jobs.wait_blocking, args=(job,))
+    outcome.start()
+    time.sleep(0.1)
+    jobs.done(job.id, result)
+    outcome.join()
+    del result, outcome
+    gc.collect()
+    assert watch() is None and job.request.init is None and jobs.state(job) is JobState.DONE

@@ -60,7 +60,8 @@ class _Record:
     deliveries: int = 0
     begun: bool = False  # the worker said so
     started: float = 0.0
-    outcome: Future[Result] = field(default_factory=Future)
+    awaited: bool = False  # somebody holds `outcome`
+    outcome: Future[Result] = field(default_factory=lambda: _promise())
 
 
 class Jobs:
@@ -240,13 +241,14 @@ class Jobs:
             record = self._records.get(job.id) or self._finished[job.id]
             outcome = record.outcome
             if record.state.final:
-                record.outcome = Future()
+                record.outcome = _promise()
+            record.awaited = True
             return outcome
 
     def _dispatch(self) -> None:
-        while self._worker is not None and self._ready:
-            with self._lock:
-                if self._closed.is_set() or len(self._running) >= self._max_in_flight:
+        while self._worker is not None:
+            with self._lock:  # around `_ready` too: a job given away after `lost` looked would be nobody's
+                if not self._ready or self._closed.is_set() or len(self._running) >= self._max_in_flight:
                     return
                 record = self._queue.take()
                 if record is None:
@@ -256,6 +258,8 @@ class Jobs:
                 self._running[record.job.id] = record
             self._changed(record)
             self._worker.run(record.job)
+            for what in record.job.asked:  # before the worker knew the job, or of a worker that died since
+                self._worker.signal(record.job, what)
 
     def _take_back(self, job_id: str, seconds: float) -> _Record | None:
         with self._lock:
@@ -269,16 +273,20 @@ class Jobs:
             if record.state.final:
                 return
             record.state = state
+            promise = record.outcome
+            if record.awaited:  # a result is kept for who waits, not here
+                record.outcome = _promise()
             self._records.pop(record.job.id, None)
             record.job.progress = replace(record.job.progress, preview=None)
             self._finished[record.job.id] = record
             while len(self._finished) > FINISHED_KEPT:
                 self._finished.popitem(last=False)
         if isinstance(outcome, EaselError):
-            record.outcome.set_exception(outcome)
+            promise.set_exception(outcome)
         else:
-            record.outcome.set_result(outcome)
+            promise.set_result(outcome)
         self._changed(record)
+        record.job.request = replace(record.job.request, init=None)  # finished jobs do not keep pictures
 
     def _changed(self, record: _Record) -> None:
         self._job_changed(record.job)
@@ -291,3 +299,10 @@ class Jobs:
             if late and self._worker is not None:
                 log.error("replacing the worker: job %s ran longer than %g s", late[0].job.id, self._deadline)
                 self._worker.replace()
+
+
+def _promise() -> Future[Result]:
+    """A future that who waits for it cannot cancel: a caller that hangs up must not surprise who keeps the promise."""
+    promise: Future[Result] = Future()
+    promise.set_running_or_notify_cancel()
+    return promise

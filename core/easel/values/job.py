@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from easel.errors import JobCancelled
 from easel.values.wire import BASE64_BYTES
@@ -110,6 +110,12 @@ class Job:
     def stopping(self) -> bool:
         """The current pass should end now (interrupt or skip)."""
         return self._interrupted.is_set() or self._skipped.is_set()
+
+    @property
+    def asked(self) -> tuple[Literal["interrupt", "cancel"], ...]:
+        """What was asked of this job that holds until its end."""
+        flags = {"interrupt": self._interrupted, "cancel": self._cancelled}
+        return tuple(what for what, flag in flags.items() if flag.is_set())  # type: ignore[misc]
 
     def next_batch(self) -> None:
         """A new batch begins: an earlier skip is spent."""
