@@ -108,9 +108,9 @@ class OptionsStore:
             if frozen is True or (frozen and name in frozen) or rules()[name].fixed:
                 raise Forbidden(f"{name}: this option can only be changed by the operator of this server")
         with self._lock:
-            self._changed.update(checked)
-            self._changed = {n: v for n, v in self._changed.items() if v != self._default(n)}
-            self._save()
+            changed = {n: v for n, v in (self._changed | checked).items() if v != self._default(n)}
+            self._files.write(_FILE, json.dumps(changed, indent=1, ensure_ascii=False).encode())
+            self._changed = changed
 
     def check(self, name: str, value: object, *, field: str = "") -> Any:
         """`value` as the option's own type; null is its default. Errors: UnknownName, BadRequest."""
@@ -156,9 +156,6 @@ class OptionsStore:
             except BadRequest as error:
                 log.warning("in the options file, left out: %s", error.message)
         return known
-
-    def _save(self) -> None:
-        self._files.write(_FILE, json.dumps(self._changed, indent=1, ensure_ascii=False).encode())
 
 
 @cache

@@ -78,6 +78,8 @@ def test_wrong_types(service: Service, field: str, value: Any, given: Any, allow
     ({"infotext": "a\nSteps: abc, Sampler: Euler, Seed: 1, Size: 64x64", "steps": None}, "infotext: steps"),
     ({"infotext": "a\nSteps: 2, Sampler: Eular, Seed: 1, Size: 64x64"}, "infotext: unknown name (got 'Eular'"),
     ({"script_name": "nope", "script_args": [1]}, "Script 'nope' not found"),
+    ({"alwayson_scripts": {"lora": {"args": 5}}}, "alwayson_scripts.lora.args: wrong type (got 5; allowed: a list"),
+    ({"alwayson_scripts": {"lora": "x"}}, "alwayson_scripts.lora.args: wrong type (got 'x'"),
 ])  # fmt: skip
 def test_names_and_nested_values(service: Service, body: dict[str, Any], says: str) -> None:
     status, detail = service.refused("txt2img", SMALL | body)
@@ -181,6 +183,19 @@ def test_hostile_json(service: Service, content: str) -> None:
     answer = service.client.post("/sdapi/v1/txt2img", content=content)
     assert 400 <= answer.status_code < 500
     assert service.client.get("/internal/ping").status_code == 200
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("prompt", '"a \\ud800"'), ("infotext", '"a \\ud800"'), ("styles", '["\\ud800"]'), ("comments", '{"a": "\\ud800"}'),
+    ("comments", '{"\\ud800": 1}'), ("alwayson_scripts", '{"a": {"args": [["\\ud800"]]}}'), ("x\\ud800", "1"),
+])  # fmt: skip
+def test_half_characters_are_refused(service: Service, field: str, value: str) -> None:
+    """No file and no message to the worker could hold them."""
+    answer = service.client.post("/sdapi/v1/txt2img", content=f'{{"{field}": {value}}}')
+    assert answer.status_code == 422
+    assert "half a surrogate pair" in answer.text or "unicode" in answer.text
+    answer = service.client.post("/sdapi/v1/options", content=f'{{"directories_filename_pattern": {value}}}')
+    assert answer.status_code == 422 or value == "1"
 
 
 def test_unknown_paths_and_methods(service: Service, recorded: Callable[[str], Any]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from easel.errors import BadRequest, DeadlinePassed, JobCancelled, JobRefused, WorkerLost
+from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, WorkerLost
 from easel.jobs.jobs import Jobs, Signal
 from easel.values.job import Job, JobState, Progress
 from easel.values.request import EncodedPicture, GenerationRequest, InitImages
@@ -204,3 +204,16 @@ def test_what_was_fetched_is_not_kept() -> None:
     del result, outcome
     gc.collect()
     assert watch() is None and job.request.init is None and jobs.state(job) is JobState.DONE
+
+
+def test_what_cannot_be_handed_over_fails_and_holds_no_place() -> None:
+    jobs, worker = bench(max_in_flight=1)
+
+    def run(job: Job) -> None:
+        raise ValueError("cannot be written")
+
+    worker.run = run  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(EaselError, match="internal error"):
+            jobs.wait_blocking(jobs.submit(REQUEST))
+    assert not jobs.running()

@@ -119,13 +119,16 @@ def read_refiner(reading: Reading) -> Refiner | None:
 
 
 def read_always_on(reading: Reading) -> tuple[ScriptCall, ...]:
-    """The always-on scripts the request mentions."""
+    """The always-on scripts the request mentions. Errors: BadRequest (arguments that are none)."""
     calls = []
     for name, value in reading.body.alwayson_scripts.items():
         if name.lower() in _PLAIN_SCRIPTS:
             reading.ignored(f"alwayson_scripts.{name}", "the request's own fields say this")
             continue
-        arguments = value.get("args", ()) if isinstance(value, dict) else ()
+        arguments = value.get("args") if isinstance(value, dict) else value
+        if arguments and not isinstance(arguments, dict | list):
+            where = f"alwayson_scripts.{name}.args"
+            raise BadRequest("wrong type", field=where, value=arguments, allowed="a list, or an object of names")
         calls.append(ScriptCall(name, arguments if isinstance(arguments, dict) else tuple(arguments or ())))
     return tuple(calls)
 

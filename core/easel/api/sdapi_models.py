@@ -65,7 +65,31 @@ def _list(value: object) -> list[Any]:
 def _dict(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _refuse("type_error.dict", "value is not a valid dict", value, "an object")
-    return value
+    return _whole_characters(value)
+
+
+def _whole_characters(data: dict[str, Any]) -> dict[str, Any]:
+    """`data`, unless a text in it holds half a character ("\\ud800" alone), which no file and no message could hold."""
+    waiting = [(name, part) for name, value in data.items() for part in (name, value)]
+    while waiting:
+        name, one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += [(name, part) for pair in one.items() for part in pair]
+        elif isinstance(one, list):
+            waiting += [(name, part) for part in one]
+        elif isinstance(one, str) and not one.isascii() and _is_broken(one):
+            raise _refuse(
+                "value_error.str", f"{ascii(name)[:80]}: half a surrogate pair", ascii(one), "whole characters"
+            )
+    return data
+
+
+def _is_broken(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 Int = Annotated[int, BeforeValidator(_int)]
@@ -87,7 +111,7 @@ class Body(BaseModel):
     def _without_nulls(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             raise PydanticCustomError("type_error.dict", "value is not a valid dict")
-        return {name: value for name, value in data.items() if value is not None}
+        return {name: value for name, value in _whole_characters(data).items() if value is not None}
 
     def echo(self) -> dict[str, Any]:
         """The declared fields with their values, defaults filled in."""

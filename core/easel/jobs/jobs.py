@@ -257,7 +257,11 @@ class Jobs:
                 record.deliveries += 1
                 self._running[record.job.id] = record
             self._changed(record)
-            self._worker.run(record.job)
+            try:
+                self._worker.run(record.job)
+            except Exception:  # what cannot be handed over must not hold its place for ever
+                log.exception("job %s could not be given to the worker", record.job.id)
+                self.failed(record.job.id, EaselError("internal error while starting the job; see the server's log"))
             for what in record.job.asked:  # before the worker knew the job, or of a worker that died since
                 self._worker.signal(record.job, what)
 
