@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 
 from easel.values.job import Job
 from easel.values.wire import decode, encode
@@ -28,28 +31,48 @@ from easel.worker.messages import (
 )
 from easel.worker.workplace import Workplace, build_workplace
 
+ENGINE_THREAD = "easel-engine"
+
 
 def main() -> None:
     """Serve commands until the gateway closes or dies."""
-    connection = Connection(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes: the gateway says when to end
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)  # a child of ours that outlived us would keep the gateway waiting
+    connection = Connection(descriptor)
     opening = decode(COMMAND, connection.recv_bytes())
     if not isinstance(opening, Open):
         raise SystemExit("the first command must be Open")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(name)s: %(message)s")
-    sending = threading.Lock()
-
-    def emit(event: Ready | Done | Failed | Progressed) -> None:
-        data = encode(event, EVENT)
-        with sending:
-            connection.send_bytes(data)
-
+    threading.excepthook = _end_without_engine
+    emit = outbox(connection)
     workplace = build_workplace(opening.settings)
     host = JobHost(workplace.road, emit)
     emit(Ready(os.getpid()))
-    with suppress(EOFError):  # the gateway is gone, and with it everybody who could want a picture
+    with suppress(EOFError, ConnectionError):  # the gateway is gone, and with it everybody who could want a picture
         while _obey(decode(COMMAND, connection.recv_bytes()), host, workplace, emit):
             pass
     os._exit(0)  # job threads may sit in a forward pass: nobody waits for them
+
+
+def outbox(connection: Connection) -> Callable[[Ready | Done | Failed | Progressed], None]:
+    """What sends events in order and never waits: who reads commands must not wait for a gateway that sends one."""
+    events: SimpleQueue[bytes] = SimpleQueue()
+
+    def send() -> None:
+        with suppress(OSError):  # the gateway is gone, as the reading of commands finds too
+            while True:
+                connection.send_bytes(events.get())
+
+    threading.Thread(target=send, name="easel-outbox", daemon=True).start()
+    return lambda event: events.put(encode(event, EVENT))
+
+
+def _end_without_engine(fault: threading.ExceptHookArgs) -> None:
+    """A worker whose engine broke (a GPU that only gives errors) is of no use: the gateway starts a fresh one."""
+    threading.__excepthook__(fault)
+    if fault.thread is not None and fault.thread.name == ENGINE_THREAD:
+        os._exit(1)
 
 
 def _obey(command: object, host: JobHost, workplace: Workplace, emit: Emit) -> bool:

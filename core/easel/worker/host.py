@@ -49,5 +49,10 @@ class JobHost:
             self._jobs.pop(job.id, None)
         if isinstance(outcome, EaselError):
             self._emit(Failed(job.id, type(outcome).__name__, outcome.message, sum(job.seconds.values())))
-        else:
+            return
+        try:
             self._emit(Done(job.id, outcome))
+        except Exception:  # an extension's text that cannot be sent must not leave the caller waiting
+            log.exception("the result of job %s cannot be sent", job.id)
+            message = "internal error while sending the result; see the server's log"
+            self._emit(Failed(job.id, EaselError.__name__, message, sum(outcome.seconds.values())))

@@ -22,7 +22,7 @@ from easel.worker.workplace import Workplace
 
 log = logging.getLogger("easel.worker")
 RESTART_PAUSE = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before the n-th start in a row without a Ready
-
+LAST_SECONDS = 5  # to end by itself
 GIVE_UP_AFTER = 3  # starts in a row without a Ready: then waiting jobs fail, and further starts are still tried
 
 
@@ -128,23 +128,31 @@ class ChildWorker:
         """Stop for good."""
         self._closed.set()
         self._send(messages.Close())
-        if self._process is not None:
-            try:
-                self._process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self._reap()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, self._lock:
+            if self._closed.is_set():
+                ours.close()
+                return
             fd = theirs.fileno()
             command = [sys.executable, "-m", "easel.worker", str(fd)]
-            process = subprocess.Popen(command, pass_fds=(fd,), stdin=subprocess.DEVNULL)
-        connection = Connection(ours.detach())
-        with self._lock:
-            self._process, self._connection = process, connection
+            self._process = subprocess.Popen(command, pass_fds=(fd,), stdin=subprocess.DEVNULL)
+            self._connection = Connection(ours.detach())
         self._send(messages.Open(self._settings))
+
+    def _reap(self) -> int | None:
+        """Wait for the child's end, which is made when it does not come; its exit status."""
+        with self._lock:
+            process = self._process
+        if process is None:
+            return None
+        try:
+            return process.wait(timeout=LAST_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
 
     def _send(self, command: object) -> None:
         data = encode(command, COMMAND)
@@ -160,27 +168,12 @@ class ChildWorker:
     def _read(self) -> None:
         starts = 0
         while not self._closed.is_set():
-            connection = self._connection
-            assert connection is not None
-            try:
-                while True:
-                    event = decode(EVENT, connection.recv_bytes())
-                    if isinstance(event, Ready):
-                        starts = 0
-                        self._jobs.ready()
-                    else:
-                        deliver(self._jobs, event)
-            except (EOFError, OSError):
-                pass
+            if self._listen():
+                starts = 0
             if self._closed.is_set():
                 return
             self._jobs.lost()
-            assert self._process is not None
-            status = self._process.wait()
-            log.error("the worker ended (exit status %s); starting a fresh one", status)
-            with self._lock:
-                connection.close()
-                self._connection = None
+            log.error("the worker ended (exit status %s); starting a fresh one", self._reap())
             pause = RESTART_PAUSE[min(starts, len(RESTART_PAUSE) - 1)]
             starts += 1
             if starts >= GIVE_UP_AFTER:
@@ -188,3 +181,29 @@ class ChildWorker:
             if self._closed.wait(pause):
                 return
             self._start()
+
+    def _listen(self) -> bool:
+        """Hand on what the child says until it ends; whether it ever took jobs."""
+        with self._lock:
+            connection = self._connection
+        if connection is None:
+            return False
+        ready = False
+        while True:
+            try:
+                data = connection.recv_bytes()
+            except (EOFError, OSError):
+                break
+            try:
+                event = decode(EVENT, data)
+                if isinstance(event, Ready):
+                    ready = True
+                    self._jobs.ready()
+                else:
+                    deliver(self._jobs, event)
+            except Exception:  # one bad message must not leave all others unheard
+                log.exception("a message of the worker could not be used")
+        with self._lock:
+            connection.close()
+            self._connection = None
+        return ready
