@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def test_family_is_found_from_the_header(kind: str, made: Callable[[str], Path]) -> None:
     family, blueprint = read_checkpoint(read_layout(made(kind)))
     assert (family.name, blueprint.extra_channels) == KINDS[kind][1:]
+
+
+def test_a_model_that_looks_at_a_depth_map_is_refused(tmp_path: Path) -> None:
+    deep = replace(ldm_files.SD2, unet=replace(ldm_files.SD2.unet, in_channels=5))
+    path = tmp_path / "depth.safetensors"
+    ldm_files.write_hole(path, deep.shapes())
+    with pytest.raises(ModelError, match="1 more channels"):
+        read_checkpoint(read_layout(path))
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,15 @@ def test_an_overflowing_half_precision_vae_is_switched_to_float32(tiny_store: Mo
     assert model.vae.dtype == torch.float32
 
 
+def test_so_it_is_when_it_overflows_while_it_encodes(tiny_store: ModelStore) -> None:
+    model = load_checkpoint(tiny_store.checkpoint("tiny"), Placement(torch.device("cpu"), torch.float32, torch.float16))
+    model.vae.encoder.conv_in.bias.fill_(60000)
+    model.vae.encoder.conv_norm_out.weight.fill_(60000)
+    latents = model.encode_pixels(torch.randn(2, 3, 64, 64))
+    assert torch.isfinite(latents).all() and latents.shape == (2, 4, 8, 8)
+    assert model.vae.dtype == torch.float32
+
+
 def test_precision_follows_the_processor_and_the_flags(tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
     for line, has in (

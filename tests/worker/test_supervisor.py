@@ -5,14 +5,20 @@ from __future__ import annotations
 import threading
 from multiprocessing import Pipe
 from pathlib import Path
+from queue import Queue
+
+import pytest
 
 from easel.errors import BadRequest, EaselError
 from easel.jobs.jobs import Jobs
 from easel.settings import read_settings
+from easel.values.job import Job
+from easel.values.request import GenerationRequest
 from easel.values.result import Result
 from easel.values.wire import decode
 from easel.worker.__main__ import outbox
-from easel.worker.messages import EVENT, Done, Failed
+from easel.worker.host import JobHost
+from easel.worker.messages import EVENT, Done, Failed, Progressed
 from easel.worker.supervisor import ChildWorker
 
 
@@ -39,3 +45,22 @@ def test_nothing_is_started_once_closed(tmp_path: Path) -> None:
     worker.close()
     worker.start()
     assert worker.pid is None
+
+
+@pytest.mark.parametrize(("error", "says"), [
+    (MemoryError(), "not enough memory"),
+    (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), "not enough memory"),
+    (ValueError("/root/secret"), "internal error while running the job (ValueError); see the server's log"),
+])  # fmt: skip
+def test_what_a_job_raises_is_told_in_words(error: Exception, says: str) -> None:
+    class Road:
+        """Raises."""
+
+        def run(self, job: Job) -> Result:
+            raise error
+
+    told: Queue[Done | Failed | Progressed] = Queue()
+    JobHost(Road(), told.put).run(Job(id="1", request=GenerationRequest()))  # type: ignore[arg-type]
+    assert isinstance(told.get(timeout=5), Progressed)
+    failed = told.get(timeout=5)
+    assert isinstance(failed, Failed) and says in failed.message and "secret" not in failed.message

@@ -14,6 +14,7 @@ from easel.models.embeddings import load_embeddings
 from easel.models.families import read_checkpoint
 from easel.models.layout import read_layout
 from easel.models.loading import load_checkpoint
+from easel.models.placement import finish
 
 if TYPE_CHECKING:
     from easel.engine.weights import Weights
@@ -106,6 +107,10 @@ class Bench:
         net = self._cache.get(("controlnet", path), lambda: load_controlnet(path, self._placement))
         self.seconds += perf_counter() - start
         return net
+
+    def finish(self) -> None:
+        """Wait for the device; raises what went wrong on it meanwhile."""
+        finish(self._placement.device)
 
     def give_embeddings(self, model: LoadedCheckpoint) -> None:
         """Let prompts name the textual inversions that are on disk by now."""

@@ -127,8 +127,11 @@ class Loop:
         if isinstance(first, Call):
             self._turns.take(first)
             first.serve()
-            self._account(first, [(first, 1.0)], "call_seconds", start, loaded)
-            first.answer()
+            try:
+                self._bench.finish()
+                self._account(first, [(first, 1.0)], "call_seconds", start, loaded)
+            finally:
+                first.answer()
             return
         parts = self._tick([run for run in order if isinstance(run, Run)])
         total = sum(len(part.rows) for part in parts)
@@ -209,6 +212,7 @@ class Loop:
         start = perf_counter()
         added = residuals(self._bench.controlnet, [row.controls for row in rows], x, timesteps, context, vector)
         outputs = model.predict(x, timesteps, context, vector, added, torch.cat(extra) if extra else None)
+        self._bench.finish()  # the one wait of a tick, so that everybody is charged for his own
         self._counts["forward_seconds"] += perf_counter() - start
         self._counts["ticks"] += 1
         self._counts["rows"] += len(rows)
@@ -246,4 +250,5 @@ def _halves(parts: Sequence[Part], error: Exception) -> tuple[Sequence[Part], ..
 
 
 def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)

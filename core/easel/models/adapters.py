@@ -15,6 +15,7 @@ from easel.models.weight_changes import WeightChange, split_layers
 from easel.models.weights import read_file
 from easel.values.prompt import Adapter
 
+GPU_ROOM = 8 * 2**30  # bytes that stay free for computing when kept weights take a GPU's memory
 UNET_PREFIXES = ("lora_unet_", "unet_", "diffusion_model_", "")
 TEXT_PREFIXES = (("lora_te_", "lora_te1_", "text_encoder_"), ("lora_te2_", "text_encoder_2_"))
 
@@ -133,7 +134,12 @@ def _flat(name: str) -> str:
 
 
 def _compact(weight: Tensor) -> Tensor:
-    """A copy; in half precision where that loses nothing, as for weights that came from a half-precision file."""
+    """A copy; in half precision where that loses nothing, as for weights that came from a half-precision file.
+
+    Of a GPU's weights it lies in main memory, unless the GPU has plenty of its own.
+    """
+    if weight.is_cuda and torch.cuda.mem_get_info(weight.device)[0] < GPU_ROOM:
+        return weight.cpu()
     if weight.dtype == torch.float32:
         half = weight.half()
         if torch.equal(half.float(), weight):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,20 +117,16 @@ class LoadedCheckpoint:
 
     @torch.inference_mode()
     def encode_pixels(self, pixels: Tensor) -> Tensor:
-        """(N, 3, H, W) in -1…1 → latents (N, C, h, w) float32: the posterior's mean, one picture at a time."""
-        return torch.cat([self.to_model(self._encode(row)) for row in torch.split(pixels, 1)])
-
-    @torch.inference_mode()
-    def decode_latents(self, latents: Tensor) -> Tensor:
-        """Latents (N, C, h, w) → (N, 3, H, W) float32, about -1…1, one picture at a time.
+        """(N, 3, H, W) in -1…1 → latents (N, C, h, w) float32: the posterior's mean, one picture at a time.
 
         Half-precision autoencoders that overflow are switched to float32 for good, as A1111 does.
         """
-        decoded = self._decode_all(latents)
-        if not torch.isfinite(decoded).all() and torch.isfinite(latents).all() and self.vae.dtype != torch.float32:
-            self.vae.float()
-            decoded = self._decode_all(latents)
-        return decoded
+        return self.to_model(self._in_float32_if_needed(self._encode_all, pixels))
+
+    @torch.inference_mode()
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Latents (N, C, h, w) → (N, 3, H, W) float32, about -1…1, one picture at a time; see `encode_pixels`."""
+        return self._in_float32_if_needed(self._decode_all, latents)
 
     def to_model(self, z: Tensor) -> Tensor:
         """The autoencoder's latents → the denoiser's."""
@@ -170,11 +166,18 @@ class LoadedCheckpoint:
         self.vae_path = path
         self.set_tiling(tiling)
 
-    def _encode(self, pixels: Tensor) -> Tensor:
+    def _in_float32_if_needed(self, run: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
+        result = run(given)
+        if not torch.isfinite(result).all() and torch.isfinite(given).all() and self.vae.dtype != torch.float32:
+            self.vae.float()
+            result = run(given)
+        return result
+
+    def _encode_all(self, pixels: Tensor) -> Tensor:
         weight = next(self.vae.parameters())
-        found = self.vae.encode(pixels.to(weight.device, weight.dtype, memory_format=torch.channels_last)).to_tuple()[0]
-        mean: Tensor = found if isinstance(found, Tensor) else found.mode()
-        return mean.float()
+        x = pixels.to(weight.device, weight.dtype, memory_format=torch.channels_last)
+        found = [self.vae.encode(row).to_tuple()[0] for row in torch.split(x, 1)]
+        return torch.cat([(one if isinstance(one, Tensor) else one.mode()).float() for one in found])
 
     def _decode_all(self, latents: Tensor) -> Tensor:
         weight = next(self.vae.parameters())

@@ -42,12 +42,14 @@ def choose_placement(
     compiled: bool = False,
     xformers: bool = False,
 ) -> Placement:
-    """The best placement this machine has. Errors: SettingsError (`compiled` without a compiler).
+    """The best placement this machine has. Errors: SettingsError (no such device, `compiled` without a compiler).
 
     `device` is "auto" or a torch device name. On the processor bfloat16 where it has it in hardware, else float32; on
     GPUs float16; float32 with `no_half`. `no_half_vae` keeps only the autoencoder in float32.
     """
     chosen = torch.device(_best_device() if device == "auto" else device)
+    if chosen.type == "cuda":
+        _prepare_gpu(chosen)
     if no_half:
         half = torch.float32
     elif chosen.type == "cpu":
@@ -76,8 +78,31 @@ def cpu_has_bf16(info: Path = CPU_INFO) -> bool:
 def free_memory(device: torch.device) -> Callable[[], int]:
     """What tells how many bytes are free where models of this device live: its own memory, or the machine's."""
     if device.type == "cuda":
-        return lambda: torch.cuda.mem_get_info(device)[0]
+        return lambda: _free_on_gpu(device)
     return available_memory
+
+
+def finish(device: torch.device) -> None:
+    """Wait until a device has computed all it was given (a processor has): else its time is counted to who is next."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _free_on_gpu(device: torch.device) -> int:
+    torch.cuda.empty_cache()  # what dropped models leave stays with torch, and would count as taken
+    return torch.cuda.mem_get_info(device)[0]
+
+
+def _prepare_gpu(device: torch.device) -> None:
+    """A1111's choices: TF32 for what is computed in float32, and on GTX 16 cards cuDNN's search, or half is NaN."""
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
+        raise SettingsError(f"--device-id {device.index or 0}: there are {count} CUDA devices")
+    torch.set_float32_matmul_precision("high")
+    if "GeForce GTX 16" in torch.cuda.get_device_name(device):
+        torch.backends.cudnn.benchmark = True
 
 
 def _best_device() -> str:

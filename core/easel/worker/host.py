@@ -13,6 +13,7 @@ from easel.values.result import Result
 from easel.worker.messages import Done, Failed, Progressed
 
 log = logging.getLogger("easel.worker")
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # in torch's own errors
 Emit = Callable[[Done | Failed | Progressed], None]
 
 
@@ -44,7 +45,7 @@ class JobHost:
             outcome = error
         except BaseException as error:  # also SystemExit: whatever a job raises ends that job alone
             log.exception("job %s failed", job.id)
-            outcome = EaselError(f"internal error while running the job ({type(error).__name__}); see the server's log")
+            outcome = EaselError(_in_words(error))
         with self._lock:
             self._jobs.pop(job.id, None)
         if isinstance(outcome, EaselError):
@@ -56,3 +57,9 @@ class JobHost:
             log.exception("the result of job %s cannot be sent", job.id)
             message = "internal error while sending the result; see the server's log"
             self._emit(Failed(job.id, EaselError.__name__, message, sum(outcome.seconds.values())))
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY):
+        return "there is not enough memory for this job; ask for smaller or fewer pictures at once"
+    return f"internal error while running the job ({type(error).__name__}); see the server's log"

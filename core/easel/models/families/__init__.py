@@ -20,9 +20,17 @@ def read_checkpoint(layout: Layout) -> tuple[Family, Blueprint]:
     try:
         for family in FAMILIES:
             if blueprint := family.read(layout):
-                return family, blueprint
+                return family, _usable(layout, blueprint)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # sizes and configurations come from files that anybody may have made
         raise ModelError(f"{layout.label}: its tensors or its configuration make no sense ({error})") from error
     known = ", ".join(family.name for family in FAMILIES)
     raise ModelError(f"{layout.label}: not a checkpoint of a family Easel knows ({known})")
+
+
+def _usable(layout: Layout, blueprint: Blueprint) -> Blueprint:
+    """`blueprint`, unless it looks at something beside the latent that Easel cannot give (a depth map …)."""
+    if blueprint.extra_channels not in (0, 4, 5):
+        count = blueprint.extra_channels
+        raise ModelError(f"{layout.label}: it wants {count} more channels than the picture's, which Easel cannot give")
+    return blueprint
