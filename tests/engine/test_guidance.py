@@ -34,6 +34,13 @@ def test_without_a_negative_a_single_part_is_itself() -> None:
     assert guided is part and base is part
 
 
+def test_without_a_negative_other_parts_are_added_unscaled() -> None:
+    a, b = (torch.randn(1, 4, 2, 2) for _ in range(2))
+    guided, base = Guidance(scale=7.0, calls=10).combine([(0.5, a), (0.6, b)], None)
+    torch.testing.assert_close(guided, a + 0.6 * (b - a))
+    assert base is a
+
+
 def test_a_picture_to_edit_guides_as_published() -> None:
     both, picture, none = (torch.randn(1, 4, 2, 2) for _ in range(3))
     guided, _ = Guidance(scale=7.0, calls=10, picture_scale=1.5).combine([(1.0, both)], picture, none)

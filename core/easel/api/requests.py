@@ -89,7 +89,7 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
     body = body.model_copy(update=defaults)
     reading.body = body
     sampler, scheduler = read_sampler(reading)
-    prompt, negative, hires = _texts(reading, options, styles)
+    prompt, negative, hires = _texts(reading, options, styles, scheduler)
     width, height = _size(body, hires, app.settings)
     init = _init_images(reading)
     extras = body.model_extra or {}
@@ -146,8 +146,13 @@ def _card_defaults(body: Txt2ImgBody | Img2ImgBody, checkpoint: CheckpointInfo) 
     return {name: value for name, value in wanted.items() if name not in body.model_fields_set}
 
 
-def _texts(reading: Reading, options: Options, styles: Iterable[Style]) -> tuple[str, str, Hires | None]:
-    """Prompts with styles merged and comments taken out, and the hires pass with its own."""
+def _texts(
+    reading: Reading, options: Options, styles: Iterable[Style], scheduler: str
+) -> tuple[str, str, Hires | None]:
+    """Prompts with styles merged and comments taken out, and the hires pass with its own.
+
+    `scheduler`: the first pass's, which the hires pass takes over unless it names one, also with another sampler.
+    """
     body, styles = reading.body, tuple(styles)
     names = tuple(name for name in body.styles or () if name)
 
@@ -165,19 +170,20 @@ def _texts(reading: Reading, options: Options, styles: Iterable[Style]) -> tuple
     if options.use_old_hires_fix_width_height:
         reading.ignored("use_old_hires_fix_width_height", "not available: name hr_resize_x and hr_resize_y")
     hr_prompt, hr_negative = finish(body.hr_prompt, body.hr_negative_prompt)
-    hires = _hires(reading, body, hr_prompt if body.hr_prompt else "", hr_negative if body.hr_negative_prompt else "")
-    return prompt, negative, hires
+    texts = (hr_prompt if body.hr_prompt else "", hr_negative if body.hr_negative_prompt else "")
+    return prompt, negative, _hires(reading, body, *texts, scheduler)
 
 
-def _hires(reading: Reading, body: Txt2ImgBody, prompt: str, negative: str) -> Hires:
+def _hires(reading: Reading, body: Txt2ImgBody, prompt: str, negative: str, scheduler: str) -> Hires:
     upscaler = body.hr_upscaler or "Latent"
     registered = (owned.value for owned in reading.app.extensions.hooks.upscalers)
     known = [*LATENT_MODES, *(one.name for one in all_upscalers(registered))]
     if upscaler not in known:
         raise UnknownName.among("hr_upscaler", upscaler, known)
-    sampler = (
-        None if asks_nothing(body.hr_sampler_name) else find_sampler(body.hr_sampler_name, field="hr_sampler_name")
-    )
+    own_scheduler, sampler = known_scheduler(reading, "hr_scheduler"), None
+    if not asks_nothing(body.hr_sampler_name):
+        found, own_scheduler = find_sampler(body.hr_sampler_name, own_scheduler or scheduler, field="hr_sampler_name")
+        sampler = found.name
     checkpoint = None
     if not asks_nothing(body.hr_checkpoint_name):
         checkpoint = named_checkpoint(reading, str(body.hr_checkpoint_name), "hr_checkpoint_name").title
@@ -191,16 +197,17 @@ def _hires(reading: Reading, body: Txt2ImgBody, prompt: str, negative: str) -> H
         prompt=prompt,
         negative_prompt=negative,
         checkpoint=checkpoint,
-        sampler=sampler[0].name if sampler else None,
-        scheduler=known_scheduler(reading, "hr_scheduler") or (sampler[1] if sampler else None),
+        sampler=sampler,
+        scheduler=own_scheduler,
     )
 
 
 def _size(body: Txt2ImgBody | Img2ImgBody, hires: Hires | None, settings: Settings) -> tuple[int, int]:
-    """The first pass's size. With the old `firstphase_*` width and height are only the target's."""
+    """The first pass's size: the old `firstphase_*`, where they are named."""
     width, height = body.width, body.height
-    if hires is not None and isinstance(body, Txt2ImgBody):
+    if isinstance(body, Txt2ImgBody):
         width, height = body.firstphase_width or width, body.firstphase_height or height
+    if hires is not None:
         target = hires_size(width, height, hires)
         by_size = bool(hires.resize_x or hires.resize_y)
         check_size(

@@ -31,15 +31,15 @@ class Guidance:
         """(guided, unguided) from the answers to the weighted parts that AND joins and to the negative text.
 
         Works on any answers that are mixed affinely, so on the model's raw output: unguided + Σ wᵢ·scale·(partᵢ -
-        unguided). Without a negative answer the first part stands in for it, so that a single part is itself.
+        unguided). Without a negative answer the first part stands in for it and scale is 1: a single part is itself.
         `blind`, the answer to the negative text without the picture to edit, adds (unguided - blind)·(picture_scale
         - 1): Brooks et al., arXiv:2211.09800, equation 3.
         """
-        base = parts[0][1] if negative is None else negative
+        base, scale = (parts[0][1], 1.0) if negative is None else (negative, self.scale)
         guided = base
         for weight, answer in parts:
             if answer is not base:
-                guided = guided.add(answer - base, alpha=weight * self.scale)
+                guided = guided.add(answer - base, alpha=weight * scale)
         if blind is not None and self.picture_scale is not None:
             guided = guided.add(base - blind, alpha=self.picture_scale - 1.0)
         return guided, base

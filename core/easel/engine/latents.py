@@ -15,10 +15,15 @@ RESIZE_MODES = ("bilinear", "bilinear-antialiased", "bicubic", "bicubic-antialia
 
 @dataclass(frozen=True, slots=True)
 class LatentBatch:
-    """The latents of a batch: one (1, C, h, w) float32 tensor per picture, on the engine's device."""
+    """The latents of a batch: one (1, C, h, w) float32 tensor per picture, on the engine's device.
+
+    `checkpoint`: the one that denoised them last, whose autoencoder decodes them (a refiner brings its own); None: the
+    one the caller names.
+    """
 
     pictures: tuple[Tensor, ...]
     pixels_per_latent: int
+    checkpoint: str | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)

@@ -194,7 +194,7 @@ def _extra_channels(plan: DenoisePlan, model: LoadedCheckpoint) -> list[Tensor] 
         return [model.encode_pixels(one) / model.latent.scale for one in pixels]
     weight = plan.request.options.inpainting_mask_weight
     _, height, width = _shape(plan, model)
-    mask = torch.ones(1, 1, plan.height, plan.width)
+    mask = torch.ones(1, 1, *pixels[0].shape[-2:])
     if plan.pixel_mask is not None:
         mask = _grid(plan.pixel_mask, mask.device)
     small = functional.interpolate(mask, size=(height, width)).to(model.device)

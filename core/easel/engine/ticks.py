@@ -172,7 +172,8 @@ class TickEngine(Engine):
             charge(run, "denoise")
 
     def decode(self, job: Job, model: ModelSpec, latents: LatentBatch) -> list[NDArray[np.uint8]]:
-        """Latents → (H, W, 3) uint8 pictures; NaNs raise NotANumber."""
+        """Latents → (H, W, 3) uint8 pictures; NaNs raise NotANumber. See `LatentBatch.checkpoint`."""
+        model = replace(model, checkpoint=latents.checkpoint or model.checkpoint)
         calls = (Call(job, partial(self._decode_picture, model, x), model.checkpoint) for x in latents.pictures)
         return [self._loop.call(call, "decode") for call in calls]
 

@@ -141,7 +141,8 @@ class Run:
         return Step(index=index, total=self.steps, stage=self.stage, preview=show)
 
     def _so_far(self) -> LatentBatch:
-        return LatentBatch(tuple(picture.estimate() for picture in self.pictures), self.pixels_per_latent)
+        pictures = tuple(picture.estimate() for picture in self.pictures)
+        return LatentBatch(pictures, self.pixels_per_latent, self.pictures[0].target.weights.checkpoint)
 
     def _end(self, report: LatentBatch | BaseException) -> None:
         for picture in self.pictures:

@@ -25,12 +25,14 @@ class Frame:
     height: int
     grid_width: int
     grid_height: int
+    step: int = OUTPUT_STEP  # pixels per latent
 
     @classmethod
     def of(cls, width: int, height: int, pixels_per_latent: int) -> Frame:
         """The frame for an asked size in pixels; both at least 8."""
         width, height = width // OUTPUT_STEP * OUTPUT_STEP, height // OUTPUT_STEP * OUTPUT_STEP
-        return cls(width, height, _up(width, pixels_per_latent), _up(height, pixels_per_latent))
+        grid = _up(width, pixels_per_latent), _up(height, pixels_per_latent)
+        return cls(width, height, *grid, pixels_per_latent)
 
     def pad(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(height, width, …) → (grid_height, grid_width, …), the last row and column repeated."""
@@ -38,6 +40,15 @@ class Frame:
         if not right and not below:
             return pixels
         return np.pad(pixels, ((0, below), (0, right), *[(0, 0)] * (pixels.ndim - 2)), mode="edge")
+
+    def fitted(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A picture of about this size, for the encoder.
+
+        Where the grid is as fine as A1111's a few pixels too many stay, as there: encoders leave out what fills no cell.
+        """
+        if (self.width, self.height) == (self.grid_width, self.grid_height) and self.step == OUTPUT_STEP:
+            return pixels
+        return self.pad(self.crop(pixels))
 
     def crop(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The inverse of `pad`."""

@@ -78,22 +78,35 @@ def first_pass(batch: Batch, start: Start | None) -> tuple[Latents, Pairs]:
     plan = _plan(batch, setup)
     if start is not None:
         plan = _from_start(batch, plan, start)
-    if request.refiner is not None:
-        refiner = replace(batch.model, checkpoint=request.refiner.checkpoint)
-        plan = replace(
-            plan,
-            refiner=refiner,
-            refiner_texts=_texts(batch, refiner, setup),
-            refiner_switch_at=request.refiner.switch_at,
-        )
+    plan = _refined(batch, plan, setup)
     return batch.engine.denoise(batch.job, batch.model, plan), plan.texts.extra_infotext
+
+
+def _refined(batch: Batch, plan: DenoisePlan, setup: _Setup) -> DenoisePlan:
+    """The plan with the request's refiner, if it works in this pass: with hires an option says in which."""
+    request = batch.job.request
+    if request.refiner is None:
+        return plan
+    if request.hires is not None:
+        here = "first pass" if setup.stage == "first" else "second pass"
+        if request.options.hires_fix_refiner_pass not in (here, "both passes"):
+            return plan
+    refiner = replace(batch.model, checkpoint=request.refiner.checkpoint, adapters=())  # A1111's has no LoRAs either
+    return replace(
+        plan,
+        refiner=refiner,
+        refiner_texts=_texts(batch, refiner, setup),
+        refiner_switch_at=request.refiner.switch_at,
+    )
 
 
 def _from_start(batch: Batch, plan: DenoisePlan, start: Start) -> DenoisePlan:
     request, frame = batch.job.request, batch.frame
     assert request.init is not None
     stretch = request.init.resize_mode == STRETCH_LATENT
-    padded = {one: _padded(one, Frame.of(*one.pixels.size, batch.step) if stretch else frame) for one in start.pictures}
+    padded = {one: frame.fitted(one.array()) for one in start.pictures}
+    if stretch:
+        padded = {one: Frame.of(*one.pixels.size, batch.step).fitted(one.array()) for one in start.pictures}
     init = batch.engine.encode_pictures(batch.job, batch.model, [padded[one] for one in start.pictures])
     if stretch:
         init = batch.engine.resize_latents(batch.job, init, "bilinear", frame.grid_width, frame.grid_height)
@@ -105,7 +118,7 @@ def _from_start(batch: Batch, plan: DenoisePlan, start: Start) -> DenoisePlan:
     )
     if start.mask is None or request.init.inpaint is None:
         return plan
-    mask = replace(start.mask, work=Pillow.fromarray(frame.pad(np.asarray(start.mask.work))))
+    mask = replace(start.mask, work=Pillow.fromarray(frame.fitted(np.asarray(start.mask.work))))
     latent = mask.latent(frame.grid_width // batch.step, frame.grid_height // batch.step)
     return replace(
         plan,
@@ -116,26 +129,22 @@ def _from_start(batch: Batch, plan: DenoisePlan, start: Start) -> DenoisePlan:
     )
 
 
-def _padded(one: StartPicture, frame: Frame) -> NDArray[np.uint8]:
-    return frame.pad(frame.crop(one.array()))
-
-
 def hires_pass(batch: Batch, frame: Frame, model: ModelSpec, latents: Latents) -> Latents:
     """Latents of the target size, denoised again with exactly the hires steps."""
     request, prompt, hires = batch.job.request, batch.prompt, batch.job.request.hires
     assert hires is not None
-    kept = request.options.hires_fix_use_firstpass_conds
     setup = _Setup(
         stage="hires",
         frame=frame,
         sampler=hires.sampler or request.sampler,
         scheduler=hires.scheduler or request.scheduler,
         steps=hires.steps or request.steps,
-        positive=prompt.positive if kept else prompt.hires_positive,
-        negative=prompt.negative if kept else prompt.hires_negative,
+        positive=prompt.hires_positive,
+        negative=prompt.hires_negative,
     )
     second = replace(batch, model=model, parts_done=batch.parts_done + 1)
     plan = replace(_plan(second, setup), init=latents, denoising_strength=hires.denoising_strength, exact_steps=True)
+    plan = _refined(second, plan, setup)
     return batch.engine.denoise(batch.job, model, plan)
 
 
@@ -158,19 +167,19 @@ def _plan(batch: Batch, setup: _Setup) -> DenoisePlan:
 
 
 def _texts(batch: Batch, model: ModelSpec, setup: _Setup) -> Texts:
-    request = batch.job.request
-    first = SAMPLERS[request.sampler].denoiser_calls(request.steps)
-    second = setup.stage == "hires" and not request.options.hires_fix_use_firstpass_conds
+    request, hires = batch.job.request, setup.stage == "hires"
+    if hires and request.options.hires_fix_use_firstpass_conds and model.checkpoint == request.checkpoint:
+        model = replace(model, adapters=batch.prompt.adapters)  # what that option is about: the first pass's networks
     return batch.engine.encode_prompts(
         batch.job,
         model,
         setup.positive,
         setup.negative,
-        steps=SAMPLERS[setup.sampler].denoiser_calls(setup.steps) if second else first,
+        steps=SAMPLERS[setup.sampler].denoiser_calls(setup.steps),
         width=setup.frame.grid_width,
         height=setup.frame.grid_height,
-        hires=second,
-        first_pass_steps=first,
+        hires=hires,
+        first_pass_steps=SAMPLERS[request.sampler].denoiser_calls(request.steps),
     )
 
 

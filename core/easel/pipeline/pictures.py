@@ -47,8 +47,9 @@ def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
     model = ModelSpec(checkpoint=request.checkpoint, vae=request.vae, tiling=request.tiling)
     job.tell(Progress(stage="load", parts=_parts(request)))
     facts = engine.facts(job, model)
+    job.request = request = _hashed(engine, job, facts)
     frame = Frame.of(request.width, request.height, facts.pixels_per_latent)
-    start = _start(hooks, request, frame) if request.init is not None else None
+    start = _start(hooks, request) if request.init is not None else None
     blank_mask = start is not None and start.blank_mask
     images: list[Image] = []
     extra: Pairs = ()
@@ -62,15 +63,32 @@ def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
     return Draft(images=tuple(images), info=described)
 
 
+def _hashed(engine: Engine, job: Job, facts: ModelFacts) -> GenerationRequest:
+    """The request with full titles of all its checkpoints: their hashes, which infotexts tell, may have been unknown."""
+    request = replace(job.request, checkpoint=facts.title)
+
+    def title(checkpoint: str) -> str:
+        return engine.facts(job, ModelSpec(checkpoint=checkpoint)).title
+
+    if request.refiner is not None:
+        refiner = replace(request.refiner, checkpoint=title(request.refiner.checkpoint))
+        request = replace(request, refiner=refiner)
+    if request.hires is not None and request.hires.checkpoint is not None:
+        request = replace(request, hires=replace(request.hires, checkpoint=title(request.hires.checkpoint)))
+    return request
+
+
 def _parts(request: GenerationRequest) -> int:
     return request.n_iter * (2 if request.hires else 1)
 
 
-def _start(hooks: Hooks, request: GenerationRequest, frame: Frame) -> Start:
+def _start(hooks: Hooks, request: GenerationRequest) -> Start:
+    """Prepared at the size that was asked, which may be a few pixels more than what is delivered."""
     assert request.init is not None
     upscalers = all_upscalers(owned.value for owned in hooks.upscalers)
-    size = request.batch_size
-    return prepare_start(request.init, frame.width, frame.height, request.options, upscalers, batch_size=size)
+    return prepare_start(
+        request.init, request.width, request.height, request.options, upscalers, batch_size=request.batch_size
+    )
 
 
 def _noise(request: GenerationRequest, number: int, count: int) -> tuple[PictureNoise, ...]:

@@ -70,6 +70,7 @@ class Options:
     # hires fix
     use_old_hires_fix_width_height: bool = False
     hires_fix_use_firstpass_conds: bool = False
+    hires_fix_refiner_pass: str = "second pass"  # where a refiner works: "first pass", "second pass", "both passes"
     # faces
     face_restoration: bool = False
     face_restoration_model: str = "CodeFormer"
