@@ -32,7 +32,7 @@ def test_both_spellings_of_a_value(words: list[str]) -> None:
     settings = read_settings(words, {})
     assert settings.data_dir == Path("/mnt/a b")
     assert settings.state_dir == Path("/mnt/a b/.easel")
-    assert settings.cmd_flags()["lora_dir"] == "/mnt/a b/models/Lora"
+    assert settings.cmd_flags()["lora_dir"] == "models/Lora"
 
 
 def test_a_relative_path_is_from_where_the_command_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Easel:
     def __init__(self, settings: Settings, *, build: Callable[[Settings], Workplace] = build_workplace) -> None:
         self.settings, self.version = settings, __version__
         self.store: ModelStore = model_store(settings)
-        self.options = OptionsStore(settings.state_dir, settings.data_dir)
+        self.options = OptionsStore(settings.state_dir)
         self.extensions: Registry = extension_registry(settings)
         self.jobs = Jobs(
             max_in_flight=settings.max_jobs_in_flight,

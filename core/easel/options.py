@@ -1,7 +1,8 @@
 """The options of `/sdapi/v1/options`: A1111's 312 names, their rules, the values in force, kept in one JSON file.
 
 What is allowed stands in `options.json` beside this file: the default (which also gives the type), `choices`, `range`,
-`pattern`, and `fixed` for what only the operator may change: paths, file-name patterns, network access.
+`pattern`, and `fixed` for what only the operator may change: paths (from the data folder on), file-name patterns,
+network access.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ class Rule:
     range: tuple[float, float] | None = None
     pattern: str = ""
     fixed: bool = False
-    path: bool = False
 
     @property
     def wanted(self) -> str:
@@ -75,25 +75,25 @@ class Rule:
 class OptionsStore:
     """The options in force. Thread-safe; every change is on disk before `update` returns."""
 
-    def __init__(self, state_dir: Path, data_dir: Path) -> None:
+    def __init__(self, state_dir: Path) -> None:
         """The file is `options.json` in `state_dir`, which is made. Errors: SettingsError when one cannot be had."""
         try:
             state_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(f"the state folder {state_dir} cannot be made: {error.strerror}") from error
-        self._files, self._data_dir = ScopedFiles(state_dir), data_dir
+        self._files = ScopedFiles(state_dir)
         self._lock = threading.Lock()
         self._changed: dict[str, Any] = self._load()
 
     def values(self) -> dict[str, Any]:
         """All options, in A1111's order."""
         with self._lock:
-            return {name: self._changed.get(name, self._default(name)) for name in rules()}
+            return {name: self._changed.get(name, rules()[name].default) for name in rules()}
 
     def get(self, name: str) -> Any:
         """The value in force of one option."""
         with self._lock:
-            return self._changed.get(name, self._default(name))
+            return self._changed.get(name, rules()[name].default)
 
     def update(self, changes: Mapping[str, object], *, frozen: bool | frozenset[str] = False) -> None:
         """Check all changes, then set and save them all. Values that stay as they are are always taken.
@@ -108,7 +108,7 @@ class OptionsStore:
             if frozen is True or (frozen and name in frozen) or rules()[name].fixed:
                 raise Forbidden(f"{name}: this option can only be changed by the operator of this server")
         with self._lock:
-            changed = {n: v for n, v in (self._changed | checked).items() if v != self._default(n)}
+            changed = {n: v for n, v in (self._changed | checked).items() if v != rules()[n].default}
             self._files.write(_FILE, json.dumps(changed, indent=1, ensure_ascii=False).encode())
             self._changed = changed
 
@@ -119,7 +119,7 @@ class OptionsStore:
         if rule is None:
             raise UnknownName.among(field, name, rules())
         if value is None:
-            return self._default(name)
+            return rules()[name].default
         read = rule.read(value)
         if read is None:
             raise BadRequest("wrong type", field=field, value=value, allowed=rule.wanted)
@@ -135,10 +135,6 @@ class OptionsStore:
             value = values.get(option.name, option.default)
             found[option.name] = int(value) if option.type == "int" and value is not None else value
         return Options(**found)
-
-    def _default(self, name: str) -> Any:
-        rule = rules()[name]
-        return str(self._data_dir / rule.default) if rule.path else rule.default
 
     def _load(self) -> dict[str, Any]:
         if not self._files.exists(_FILE):

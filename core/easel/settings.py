@@ -77,6 +77,10 @@ class Settings(LaunchFlags):
         """The port to answer on."""
         return self.port if self.port is not None else (7861 if self.nowebui else 7860)
 
+    def shown(self, path: Path, name: str = "") -> str:
+        """A path as clients may see it: from the data folder on, or outside of it `name` (else the last part) alone."""
+        return str(path.relative_to(self.data_dir)) if path.is_relative_to(self.data_dir) else name or path.name
+
     def remarks(self) -> list[str]:
         """One line for each option that was asked for and changes nothing."""
         asked = (option for option in _options() if option.name in self.given)
@@ -87,7 +91,7 @@ class Settings(LaunchFlags):
         ]
 
     def cmd_flags(self) -> dict[str, object]:
-        """The answer of `/sdapi/v1/cmd-flags`: A1111's 126 names; passwords are left out."""
+        """The answer of `/sdapi/v1/cmd-flags`: A1111's 126 names; passwords are left out, paths as `shown`."""
         values: dict[str, object] = {}
         for option in fields(LaunchFlags):
             value = getattr(self, option.name)
@@ -95,7 +99,7 @@ class Settings(LaunchFlags):
                 value = self.data_dir / option.metadata["below"]
             if option.name in ("api_auth", "gradio_auth") and value is not None:
                 value = "(set)"
-            values[option.name] = str(value) if isinstance(value, Path) else value
+            values[option.name] = self.shown(value) if isinstance(value, Path) else value
         values["ngrok_options"] = {}
         values["port"] = None if self.port is None else str(self.port)  # a text in A1111
         return values

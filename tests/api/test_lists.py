@@ -24,6 +24,7 @@ def test_checkpoints(serve: Serve, recorded: Callable[[str], Any]) -> None:
     listed, golden = service.get("sd-models"), recorded("api/get_sd_models")["body"]
     assert [row["model_name"] for row in listed] == ["tiny", "tiny2"]
     assert all(list(row) == list(golden[0]) for row in listed)
+    assert listed[0]["filename"] == "models/Stable-diffusion/tiny.safetensors"  # no path of the host
 
 
 def test_without_checkpoints_there_is_the_starter(serve: Serve) -> None:
@@ -49,6 +50,7 @@ def test_vaes_loras_and_embeddings(serve: Serve, tiny_data: Any, recorded: Calla
     assert [row["model_name"] for row in service.get("sd-vae")] == ["othervae.safetensors"]
     lora, golden = service.get("loras")[0], recorded("api/get_loras")["body"][0]
     assert (list(lora), lora["name"]) == (list(golden), "tinylora")
+    assert lora["path"] == "models/Lora/tinylora.safetensors"
     embeddings, golden = service.get("embeddings"), recorded("api/get_embeddings")["body"]
     assert embeddings == golden | {"loaded": {"tinyemb": golden["loaded"]["tinyemb"] | {"step": None}}}
 
@@ -76,7 +78,8 @@ def test_memory_has_the_recorded_shape(service: Service, recorded: Callable[[str
 def test_cmd_flags_have_the_recorded_names(service: Service, recorded: Callable[[str], Any]) -> None:
     flags = service.get("cmd-flags")
     assert list(flags) == list(recorded("api/get_cmd_flags")["body"])
-    assert (flags["data_dir"], flags["api"]) == (str(service.data), True)
+    assert (flags["data_dir"], flags["embeddings_dir"], flags["api"]) == (".", "embeddings", True)
+    assert str(service.data) not in str(flags)
 
 
 def test_png_info_of_a_plain_picture(service: Service, recorded: Callable[[str], Any]) -> None:

@@ -34,6 +34,8 @@ def routes(app: Easel) -> APIRouter:
 
 
 def _models(app: Easel, router: APIRouter) -> None:
+    shown = app.settings.shown
+
     @router.get("/sd-models")
     async def sd_models() -> Rows:
         """Usable checkpoints; `title` is what `sd_model_checkpoint` takes."""
@@ -43,8 +45,8 @@ def _models(app: Easel, router: APIRouter) -> None:
                 "model_name": info.model_name,
                 "hash": info.short_hash or None,
                 "sha256": info.sha256,
-                "filename": str(info.path),
-                "config": str(info.config) if info.config else None,
+                "filename": shown(info.path, info.filename),
+                "config": shown(info.config) if info.config else None,
             }
             for info in app.store.checkpoints()
             if info.refused_reason is None
@@ -53,7 +55,9 @@ def _models(app: Easel, router: APIRouter) -> None:
     @router.get("/sd-vae")
     async def sd_vae() -> Rows:
         """Separate VAE files."""
-        return [{"model_name": file.filename, "filename": str(file.path)} for file in _usable(app, "vae")]
+        return [
+            {"model_name": file.filename, "filename": shown(file.path, file.filename)} for file in _usable(app, "vae")
+        ]
 
     @router.get("/loras")
     async def loras() -> Rows:
@@ -62,7 +66,7 @@ def _models(app: Easel, router: APIRouter) -> None:
             {
                 "name": file.name.rpartition("/")[2],
                 "alias": file.alias,
-                "path": str(file.path),
+                "path": shown(file.path, file.filename),
                 "metadata": dict(file.metadata),
             }
             for file in _usable(app, "lora")

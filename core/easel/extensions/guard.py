@@ -79,5 +79,6 @@ def _guard_wrapper(extension: str, hook: str, function: Callable[..., Any]) -> C
 
 
 def failure(extension: str, hook: str, error: BaseException) -> ExtensionError:
-    """The error for an exception that came out of an extension's code."""
-    return ExtensionError(extension, hook, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    """The error for an exception that came out of an extension's code; without the paths that system errors name."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ExtensionError(extension, hook, f"{type(error).__name__}: {said}" if said else type(error).__name__)
