@@ -18,6 +18,7 @@ from easel.engine.texts import (
     level_parts,
     level_with_blank,
 )
+from easel.errors import BadRequest
 from easel.models.text import EncodedTexts
 from easel.prompt.schedule import Stage
 from easel.values.options import Options
@@ -68,6 +69,28 @@ def test_the_cache_forgets_what_was_used_longest_ago() -> None:
     for name in ("a", "b", "a", "c", "a", "b"):
         cache.get(name, lambda name=name: encode(name))  # type: ignore[misc]
     assert made == ["a", "b", "c", "b"]
+
+
+def test_the_cache_holds_so_many_bytes_and_no_more() -> None:
+    cache, made = TextCache(9, room=100), []
+
+    def encode(name: str, size: int) -> EncodedTexts:
+        made.append(name)
+        return EncodedTexts(torch.zeros(size, dtype=torch.uint8))
+
+    for name, size in (("a", 60), ("b", 40), ("a", 60), ("c", 30), ("a", 60), ("huge", 101), ("a", 60)):
+        cache.get(name, lambda name=name, size=size: encode(name, size))  # type: ignore[misc]
+    assert made == ["a", "b", "c", "huge", "a"]
+
+
+@pytest.mark.parametrize(("prompt", "says"), [
+    (" AND ".join(f"a{k}" for k in range(65)), "prompt: too many parts (got 65"),
+    ("x" * 60000 + "".join(f"[a:b:{k}]" for k in range(1, 10)), "prompt: it changes too often for its length"),
+])  # fmt: skip
+def test_texts_that_would_hold_up_everybody_are_refused(sitting: Callable[..., Any], prompt: str, says: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        sitting(prompt=prompt, steps=20).texts(20)
+    assert says in refused.value.message
 
 
 def test_the_same_texts_are_encoded_once(engine: Any, sitting: Callable[..., Any]) -> None:

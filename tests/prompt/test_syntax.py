@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,10 @@ def test_only_some_networks_are_cut():
 )
 def test_comments(text, left):
     assert remove_comments(text) == left
+
+
+def test_tags_that_never_end_are_read_in_no_time() -> None:
+    begin = time.process_time()
+    assert extract_networks("<a:" * 20000) == ("<a:" * 20000, ())
+    assert extract_networks("<a:b>" + "<a:" * 20000)[1] == (ExtraNetworkTag("a", ("b",)),)
+    assert time.process_time() - begin < 1

@@ -16,6 +16,7 @@ from easel.engine.texts import (
     level_parts,
     level_with_blank,
 )
+from easel.errors import BadRequest
 from easel.models.families.family import PictureSize
 from easel.models.text import EncodedTexts, TextOptions
 from easel.prompt.schedule import Schedule, conditions, schedule
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from easel.models.checkpoint import LoadedCheckpoint
     from easel.values.options import Options
     from easel.values.prompt import Adapter
+
+MAX_PARTS = 64  # that AND joins: each is a row of every forward pass
+MAX_CHARACTERS = 2**18  # of all stages of a text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +58,10 @@ class Encoder:
     def batch(self, positive: Sequence[str], negative: Sequence[str]) -> TextBatch:
         """One positive and one negative text per picture; PromptSyntaxError, BadRequest (CLIP skip)."""
         steps, old = self.length.steps, self.options.use_old_scheduling
-        parts = {
-            text: tuple((one.weight, self._text(one.schedule)) for one in conditions(text, *steps, old))
-            for text in dict.fromkeys(positive)
-        }
+        read = {text: conditions(text, *steps, old) for text in dict.fromkeys(positive)}
+        if (most := max(map(len, read.values()))) > MAX_PARTS:
+            raise BadRequest("too many parts", field="prompt", value=most, allowed=f"{MAX_PARTS}, joined by AND")
+        parts = {text: tuple((one.weight, self._text(one.schedule)) for one in found) for text, found in read.items()}
         negatives = {text: self._text(schedule(text, *steps, old), negative=True) for text in dict.fromkeys(negative)}
         pictures = level_parts(
             [PictureTexts(parts[plus], negatives[minus]) for plus, minus in zip(positive, negative, strict=True)]
@@ -70,6 +74,12 @@ class Encoder:
         return TextBatch(tuple(pictures))
 
     def _text(self, stages: Schedule, *, negative: bool = False) -> ScheduledText:
+        if (length := sum(len(stage.text) for stage in stages)) > MAX_CHARACTERS:
+            value = f"{len(stages)} stages of {length} characters together"
+            field = "negative_prompt" if negative else "prompt"
+            raise BadRequest(
+                "it changes too often for its length", field=field, value=value, allowed=f"{MAX_CHARACTERS}"
+            )
         encoded = self._encode(tuple(stage.text for stage in stages), negative=negative)
         vectors = self.model.vector(encoded, self._size(negative=negative))
         contexts = encoded.context.chunk(len(stages))

@@ -115,11 +115,12 @@ def _stretched(context: Tensor, length: int) -> Tensor:
 
 
 class TextCache:
-    """The encodings of the texts used last, `size` of them."""
+    """The encodings of the texts used last: up to `size` of them, and up to `room` bytes."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, room: int = 256 * 2**20) -> None:
+        self._size, self._room = size, room
         self._entries: OrderedDict[object, EncodedTexts] = OrderedDict()
+        self._taken = 0  # bytes
 
     def get(self, key: object, encode: Callable[[], EncodedTexts]) -> EncodedTexts:
         """The entry of that key; `encode` makes it if there is none."""
@@ -127,6 +128,11 @@ class TextCache:
             self._entries.move_to_end(key)
             return self._entries[key]
         entry = self._entries[key] = encode()
-        while len(self._entries) > self._size:
-            self._entries.popitem(last=False)
+        self._taken += _bytes(entry)
+        while self._entries and (len(self._entries) > self._size or self._taken > self._room):
+            self._taken -= _bytes(self._entries.popitem(last=False)[1])
         return entry
+
+
+def _bytes(texts: EncodedTexts) -> int:
+    return texts.context.nbytes + (0 if texts.pooled is None else texts.pooled.nbytes)

@@ -75,7 +75,8 @@ def extract_networks(text: str, names: Collection[str] | None = None) -> tuple[s
         tags.append(ExtraNetworkTag(found["name"], tuple(found["items"].split(":"))))
         return ""
 
-    return _NETWORK.sub(cut, text), tuple(tags)
+    end = text.rfind(">") + 1  # behind it every "<" would be followed to the end of the text in vain
+    return _NETWORK.sub(cut, text[:end]) + text[end:], tuple(tags)
 
 
 # AND -----------------------------------------------------------------------------------------------------------------
