@@ -203,6 +203,8 @@ def _sampling(request: GenerationRequest, sampler: Sampler) -> Parameters:
     if request.init is None and sampler.space == "sigma" and options.sgm_noise_multiplier:
         parameters["SGM noise multiplier"] = True
     parameters |= _sampler(request, sampler)
+    if options.refiner_switch_by_sample_steps:  # written by A1111 without a refiner too
+        parameters["Refiner switch by sampling steps"] = True
     if options.skip_early_cond:
         parameters["Skip Early CFG"] = options.skip_early_cond
     if unguided := _first(request.s_min_uncond, options.s_min_uncond):
@@ -211,9 +213,9 @@ def _sampling(request: GenerationRequest, sampler: Sampler) -> Parameters:
             parameters["NGMS all steps"] = True
     refiner = request.refiner
     if refiner is not None and refiner.switch_at < 1 and refiner.checkpoint != request.checkpoint:
+        if request.hires is not None and options.hires_fix_refiner_pass != "second pass":
+            parameters["Hires refiner"] = options.hires_fix_refiner_pass
         parameters |= {"Refiner": _short_title(refiner.checkpoint), "Refiner switch at": refiner.switch_at}
-        if options.refiner_switch_by_sample_steps:
-            parameters["Refiner switch by sampling steps"] = True
     return parameters
 
 

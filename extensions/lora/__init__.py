@@ -33,7 +33,8 @@ class Lora(Extension):
             return prompt
         found = self._found(wishes, job)
         hires_found = self._found(hires_wishes, job)
-        hashes = ", ".join(f"{_plain(wish.name)}: {self._hash(file)}" for wish, file in found if self._store.hashing)
+        named = {_plain(wish.name): file for wish, file in (*found, *hires_found) if self._store.hashing}
+        hashes = ", ".join(f"{name}: {self._hash(file)}" for name, file in named.items())
         return replace(
             prompt,
             adapters=(*prompt.adapters, *_adapters(found)),
@@ -80,9 +81,14 @@ def _cut(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Wish, ...]]:
 
 
 def _adapters(found: list[tuple[Wish, LoraFile]]) -> tuple[Adapter, ...]:
-    """One adapter per file: a file named twice counts with the sum of its weights."""
+    """One adapter per file, with the sum of its weights.
+
+    A name that comes again counts again, but each time with what its last tag says: A1111's quirk.
+    """
     adapters: dict[tuple[Path, int | None], Adapter] = {}
-    for wish, file in found:
+    last = {wish.name: wish for wish, _ in found}
+    for named, file in found:
+        wish = last[named.name]
         key = (file.path, wish.dyn_dim)
         before = adapters.get(key)
         adapters[key] = Adapter(

@@ -137,6 +137,15 @@ def test_a_file_named_twice_counts_with_the_sum(easel_app: App, easel_generate: 
     assert [(one.text_weight, one.unet_weight) for one in adapters(easel_app)] == [(0.75, 1.5)]
 
 
+def test_a_name_that_comes_again_counts_again_with_its_last_weights(
+    easel_app: App, easel_generate: Generate, loras: Path
+) -> None:
+    """As A1111 has it; the picture was compared with its own."""
+    result = easel_generate("<lora:ink:0.5><lora:ink:0.25:1>")
+    assert [(one.text_weight, one.unet_weight) for one in adapters(easel_app)] == [(0.5, 2.0)]
+    assert result.images[0].infotext.count("ink:") == 3  # two tags, one hash
+
+
 def test_disable_extra_networks_cuts_the_tags_and_loads_nothing(
     easel_app: App, easel_generate: Generate, loras: Path
 ) -> None:
