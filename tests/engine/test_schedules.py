@@ -58,6 +58,13 @@ def test_recorded_timesteps(goldens: Path) -> None:
     assert {steps: list(ddim_timesteps(int(steps))) for steps in recorded} == recorded
 
 
+@pytest.mark.parametrize("strength", [1e-6, 5e-324])
+def test_a_schedule_that_no_memory_holds_is_refused(strength: float) -> None:
+    with pytest.raises(BadRequest, match="denoising_strength: too small"):
+        img2img_steps(1000, strength, exact=True)
+    assert img2img_steps(1000, 0.01, exact=True) == (100_000, 999)
+
+
 def test_recorded_img2img_steps(goldens: Path) -> None:
     for case in json.loads((goldens / "parts/img2img_steps.json").read_text()):
         steps, exact = (case["hr_steps"], True) if case["hr_steps"] else (case["steps"], case["fix_steps"])

@@ -21,6 +21,7 @@ from easel.values.options import Options
 
 Array = NDArray[np.float64]
 LEVELS = 1000
+LONGEST = 200_000  # steps of a schedule of which img2img runs the end
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,10 +203,14 @@ def ddim_timesteps(n: int) -> tuple[int, ...]:
 def img2img_steps(steps: int, strength: float, *, exact: bool) -> tuple[int, int]:
     """How long a schedule to make and how many of its steps, less one, to run: (total, t_enc).
 
-    Plain img2img runs its part of `steps`; with `exact` all `steps` run, as the tail of a longer schedule.
+    Plain img2img runs its part of `steps`; with `exact` all `steps` run, as the tail of a longer schedule. Errors:
+    BadRequest (a strength so small that the schedule would have more than `LONGEST` steps).
     """
     strength = min(strength, 0.999)
     if exact:
+        if 0 < strength * LONGEST < steps:
+            least = f"0, or at least {steps / LONGEST:g} with {steps} steps"
+            raise BadRequest("too small", field="denoising_strength", value=strength, allowed=least)
         return (int(steps / strength) if strength > 0 else 0), steps - 1
     return steps, int(strength * steps)
 
