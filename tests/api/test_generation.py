@@ -139,6 +139,32 @@ def test_nothing_is_ignored_silently(service: Service) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("route", "fields", "reason"), [
+    ("txt2img", {"hr_scale": 3, "hr_upscaler": "Lanczos", "denoising_strength": 0.5}, "enable_hr is off"),
+    ("txt2img", {"refiner_switch_at": 0.5}, "there is no refiner_checkpoint"),
+    ("txt2img", {"script_args": [1]}, "there is no script_name"),
+    ("txt2img", {"seed_resize_from_w": 64}, "both sides are needed"),
+    ("img2img", {"mask_blur": 9, "inpainting_fill": 1, "inpaint_full_res": False}, "there is no mask"),
+])  # fmt: skip
+def test_fields_that_wait_for_another_are_named(
+    service: Service, route: str, fields: dict[str, Any], reason: str
+) -> None:
+    body = SMALL | fields | ({"init_images": [png()]} if route == "img2img" else {})
+    report = service.info(route, body)["easel"]["report"]
+    assert {line["item"]: line["reason"] for line in report} == dict.fromkeys(fields, reason)
+
+
+def test_defaults_that_have_no_effect_are_not_worth_a_word(service: Service) -> None:
+    same = {
+        "hr_scale": 2.0,
+        "hr_prompt": "",
+        "hr_scheduler": "Use same scheduler",
+        "script_args": [],
+        "firstphase_width": 0,
+    }
+    assert service.info("txt2img", SMALL | same)["easel"]["report"] == []
+
+
 def test_a_strict_request_refuses_what_would_be_ignored(service: Service) -> None:
     _, detail = service.refused("txt2img", SMALL | {"strict": True, "cfg_scael": 3})
     assert detail.startswith("cfg_scael would be ignored: unknown field")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -154,6 +155,31 @@ def report_unused(reading: Reading) -> None:
     for name in ("firstpass_image", "latent_mask"):
         if getattr(body, name, None):
             reading.ignored(name, "it cannot be used through the API")
+    for name, reason in _idle(body):
+        value = getattr(body, name)
+        nothing = value == type(body).model_fields[name].default or (isinstance(value, str) and asks_nothing(value))
+        if name in body.model_fields_set and not nothing:
+            reading.ignored(name, reason)
     for name in ("do_not_save_samples", "do_not_save_grid"):
         if getattr(body, name) and body.save_images:
             reading.ignored(name, "save_images decides alone")
+
+
+def _idle(body: Txt2ImgBody | Img2ImgBody) -> Iterator[tuple[str, str]]:
+    """Fields of this body that wait for another one, and for which."""
+    if isinstance(body, Txt2ImgBody) and not body.enable_hr:
+        hires = (name for name in type(body).model_fields if name.startswith(("hr_", "firstphase_")))
+        yield from ((name, "enable_hr is off") for name in hires)
+        yield "denoising_strength", "enable_hr is off"
+    if isinstance(body, Img2ImgBody) and not body.mask:
+        masks = (name for name in type(body).model_fields if name.startswith(("mask_", "inpaint")))
+        yield from ((name, "there is no mask") for name in masks)
+    if isinstance(body, Img2ImgBody) and body.mask_blur is not None:
+        yield from ((name, "mask_blur was sent too") for name in ("mask_blur_x", "mask_blur_y") if body.mask)
+    if asks_nothing(body.refiner_checkpoint):
+        yield "refiner_switch_at", "there is no refiner_checkpoint"
+    if not body.script_name:
+        yield "script_args", "there is no script_name"
+    if min(body.seed_resize_from_w, body.seed_resize_from_h) <= 0:
+        sides = ("seed_resize_from_w", "seed_resize_from_h")
+        yield from ((name, "both sides are needed") for name in sides if getattr(body, name) > 0)
