@@ -33,12 +33,11 @@ class Running:
     server: Server
     data: Path
     threads: ThreadPoolExecutor
-    deadline: float = 3600.0  # seconds a job may take
 
     def post(self, body: dict[str, Any], user: str = "ann") -> httpx.Response:
         """`POST /sdapi/v1/txt2img`."""
         url = self.server.url("/sdapi/v1/txt2img")
-        return httpx.post(url, json=body, auth=(user, "secret"), timeout=PATIENCE)
+        return httpx.post(url, json=body, auth=(user, "secret"), timeout=5 * PATIENCE)
 
     def begin(self, body: dict[str, Any], user: str = "ann") -> Future[httpx.Response]:
         """The same in another thread."""
@@ -46,7 +45,7 @@ class Running:
 
     def get(self, path: str) -> httpx.Response:
         """Any other route."""
-        return httpx.get(self.server.url(path), auth=("ann", "secret"), timeout=PATIENCE)
+        return httpx.get(self.server.url(path), auth=("ann", "secret"), timeout=5 * PATIENCE)
 
     def sampling_step(self) -> int:
         """Of the oldest running job; 0 when none runs."""
@@ -67,11 +66,11 @@ class Running:
 
 
 @contextmanager
-def running(data: Path, *flags: str, deadline: float = 3600.0) -> Iterator[Running]:
+def running(data: Path, *flags: str) -> Iterator[Running]:
     """Start a server, wait for its first answer, and stop it."""
-    with ThreadPoolExecutor(8) as threads, Server(data, "--job-deadline", str(deadline), *flags) as server:
+    with ThreadPoolExecutor(8) as threads, Server(data, *flags) as server:
         server.wait_until_it_answers(PATIENCE)
-        yield Running(server, data, threads, deadline)
+        yield Running(server, data, threads)
 
 
 def tiny_folder(data: Path, tiny_data: Path) -> Path:
@@ -84,27 +83,10 @@ def tiny_folder(data: Path, tiny_data: Path) -> Path:
 
 @pytest.fixture(scope="package")
 def shared(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Iterator[Running]:
-    """One server for many tests; whatever a test does to it, it serves the next one."""
+    """One server with two places for many tests; whatever a test does to it, it serves the next one."""
     data = tiny_folder(tmp_path_factory.mktemp("faults"), tiny_data)
     passwords = ",".join(f"{user}:secret" for user in USERS)
-    with running(data, "--no-half", "--api-auth", passwords) as one:
-        yield one
-
-
-@pytest.fixture(scope="package")
-def first_job_seconds(shared: Running) -> float:
-    """How long a job takes here while the worker still starts and loads: the machine may be busy."""
-    shared.worker.kill()
-    begin = time.monotonic()
-    assert shared.post(TINY).status_code == 200
-    return time.monotonic() - begin
-
-
-@pytest.fixture(scope="package")
-def narrow(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, first_job_seconds: float) -> Iterator[Running]:
-    """A server that runs one job at a time, and none for much longer than a worker's first one takes."""
-    data = tiny_folder(tmp_path_factory.mktemp("narrow"), tiny_data)
-    with running(data, "--no-half", "--max-jobs-in-flight", "1", deadline=round(3 * first_job_seconds + 5)) as one:
+    with running(data, "--no-half", "--max-jobs-in-flight", "2", "--api-auth", passwords) as one:
         assert one.post(TINY).status_code == 200
         yield one
 

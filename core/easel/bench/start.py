@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import psutil
 
@@ -30,10 +31,10 @@ def measure(effort: Effort) -> Report:
         {HELP: lambda: _run([*easel_command(), "--help"]), BARE: lambda: _run([sys.executable, "-c", "pass"])},
         1 if effort.quick else 2 * effort.rounds + 1,
     )
+    used: list[float] = []
     with data_folder(TINY) as data:
         sides: dict[str, Side] = {
-            ANSWER: lambda: _first_answer(data),
-            GATEWAY: lambda: _gateway_seconds(data),
+            ANSWER: lambda: _first_answer(data, used),
             PICTURE: lambda: _first_picture(data, 64),
             SCRIPT_NAME: lambda: _script(checkpoint_in(data, TINY)),
         }
@@ -49,9 +50,9 @@ def measure(effort: Effort) -> Report:
         ),
         Figure(
             what=GATEWAY,
-            value=rounds.median(GATEWAY),
+            value=median(used),
             note="of the gateway; what an idle machine waits",
-            samples={GATEWAY: rounds.seconds[GATEWAY]},
+            samples={GATEWAY: used},
         ),
         _against(rounds, PICTURE, SCRIPT_NAME, None, note=f"tiny checkpoint, {STEPS} steps, 64x64"),
     ]
@@ -102,11 +103,15 @@ def _against(rounds: Rounds, side: str, opponent: str, target: Target | None, no
     )
 
 
-def _first_answer(data: Path) -> float:
+def _first_answer(data: Path, used: list[float]) -> float:
+    """Seconds to the first answer; `used` gets the gateway's processor time until then."""
     begin = time.perf_counter()
     with Server(data) as server:
         server.wait_until_it_answers()
-        return time.perf_counter() - begin  # stopping it does not count
+        seconds = time.perf_counter() - begin  # stopping it does not count
+        spent = psutil.Process(server.process.pid).cpu_times()
+        used.append(float(spent.user + spent.system))
+    return seconds
 
 
 def _first_picture(data: Path, side: int) -> float:
@@ -115,14 +120,6 @@ def _first_picture(data: Path, side: int) -> float:
         server.wait_until_it_answers()
         server.txt2img({"prompt": "a cute cat", "steps": STEPS, "width": side, "height": side})
         return time.perf_counter() - begin
-
-
-def _gateway_seconds(data: Path) -> float:
-    """Processor time of the gateway until its first answer: what is left of the wait where nothing else runs."""
-    with Server(data) as server:
-        server.wait_until_it_answers()
-        spent = psutil.Process(server.process.pid).cpu_times()
-        return float(spent.user + spent.system)
 
 
 def _run(command: list[str]) -> None:
