@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from easel.engine.levels import Levels
 from easel.engine.schedules import NoiseSchedule
 from easel.errors import BadRequest
 from easel.models.schedule import alphas_cumprod
+from easel.values.request import InitImages
 
 
 def levels(prediction: str) -> Levels:
@@ -100,3 +103,9 @@ def test_latents_are_resized_and_cropped() -> None:
     assert crop(batch, 1, 0, 2, 1).pictures[0].tolist() == [[[[1.0], [5.0]]]]
     with pytest.raises(BadRequest, match="nearest-exact"):
         resize(batch, "lanczos", 64, 48)
+
+
+def test_guidance_by_a_picture_that_nothing_edits_is_reported(sitting: Callable[..., Any]) -> None:
+    one = sitting(steps=1, init=InitImages(pictures=(), image_cfg_scale=1.5))
+    one.paint()
+    assert [(line.item, line.outcome) for line in one.job.report] == [("image_cfg_scale", "ignored")]

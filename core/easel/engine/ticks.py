@@ -19,13 +19,14 @@ from easel.engine.encoding import Encoder, PassLength
 from easel.engine.engine import DenoisePlan, Engine, ModelFacts, ModelSpec
 from easel.engine.latents import LatentBatch, is_finite
 from easel.engine.loop import Counters, Loop, charge
-from easel.engine.passes import INPAINTING, begin, plan_levels
+from easel.engine.passes import EDITING, INPAINTING, begin, plan_levels
 from easel.engine.previews import cheap, colours_of, to_bytes
 from easel.engine.texts import TextBatch, TextCache
 from easel.engine.weights import Weights
 from easel.engine.work import Call, Run
 from easel.errors import BadRequest, NotANumber
 from easel.prompt.infotext import hash_list
+from easel.values.result import ReportLine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,6 +189,9 @@ class TickEngine(Engine):
     @torch.inference_mode()
     def _begin(self, job: Job, model: ModelSpec, weights: Weights, plan: DenoisePlan) -> Run:
         checkpoint = self._bench.use(weights)
+        if plan.request.init and plan.request.init.image_cfg_scale and checkpoint.blueprint.extra_channels != EDITING:
+            reason = f"{checkpoint.info.title} is no checkpoint that edits pictures"
+            job.note(ReportLine(item="image_cfg_scale", outcome="ignored", reason=reason))
         sampling = plan_levels(plan, checkpoint)
         refiner = None if plan.refiner is None else Weights.of(plan.refiner)
         run = Run(
