@@ -26,6 +26,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST_NAME = 200  # characters that are compared: a text of megabytes would take a minute
+
 
 class EaselError(Exception):
     """Something went wrong in Easel."""
@@ -71,7 +73,7 @@ class UnknownName(BadRequest):
     def among(cls, field: str, value: str, known: Iterable[str]) -> UnknownName:
         """The error for a `value` that is none of `known`, with the nearest names first."""
         names = list(known)
-        near = get_close_matches(value, names, n=3, cutoff=0.5)
+        near = get_close_matches(value[:_LONGEST_NAME], names, n=3, cutoff=0.5)
         listing = ", ".join(repr(name) for name in names[:30]) + (", …" if len(names) > 30 else "")
         hint = f"did you mean {' or '.join(repr(name) for name in near)}? " if near else ""
         return cls("unknown name", field=field, value=value, allowed=hint + (listing or "nothing is installed"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -196,6 +197,13 @@ def test_half_characters_are_refused(service: Service, field: str, value: str) -
     assert "half a surrogate pair" in answer.text or "unicode" in answer.text
     answer = service.client.post("/sdapi/v1/options", content=f'{{"directories_filename_pattern": {value}}}')
     assert answer.status_code == 422 or value == "1"
+
+
+@pytest.mark.parametrize("body", [{"sampler_name": "x" * 2**24}, {f"field {k}": 1 for k in range(20000)}])
+def test_much_of_nothing_is_refused_at_once(service: Service, body: dict[str, Any]) -> None:
+    begin = time.process_time()
+    service.refused("txt2img", SMALL | body)
+    assert time.process_time() - begin < 3
 
 
 def test_unknown_paths_and_methods(service: Service, recorded: Callable[[str], Any]) -> None:

@@ -22,6 +22,8 @@ _SAME = ("use same sampler", "use same scheduler", "use same checkpoint", "none"
 # A1111's own always-on entries whose part the request's plain fields play.
 _PLAIN_SCRIPTS = ("sampler", "seed", "refiner", "extra options", "comments")
 
+_MOST_UNKNOWN = 100  # fields; each is compared with all that are known
+
 
 @dataclass(slots=True)
 class Reading:
@@ -146,12 +148,16 @@ def check_scripts(app: Easel, request: GenerationRequest) -> None:
 
 
 def report_unused(reading: Reading) -> None:
-    """Note fields that have no effect here."""
+    """Note fields that have no effect here. Errors: BadRequest (too many of them)."""
     body, known = reading.body, list(type(reading.body).model_fields)
-    for name in body.model_extra or {}:
-        if name not in ("strict", "seed_enable_extras"):
-            near = get_close_matches(name, known, n=1, cutoff=0.8)
-            reading.ignored(name, "unknown field" + (f"; did you mean {near[0]}?" if near else ""))
+    unknown = [name for name in body.model_extra or {} if name not in ("strict", "seed_enable_extras")]
+    if len(unknown) > _MOST_UNKNOWN:
+        raise BadRequest(
+            "too many unknown fields", field=unknown[0][:80], value=len(unknown), allowed=f"{_MOST_UNKNOWN}"
+        )
+    for name in unknown:
+        near = get_close_matches(name[:80], known, n=1, cutoff=0.8)
+        reading.ignored(name, "unknown field" + (f"; did you mean {near[0]}?" if near else ""))
     for name in ("firstpass_image", "latent_mask"):
         if getattr(body, name, None):
             reading.ignored(name, "it cannot be used through the API")
