@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import ImageChops, ImageOps
+from PIL import Image, ImageOps
 
 from easel.errors import BadRequest
 from easel.imaging.colors import match_colors
@@ -98,7 +98,8 @@ class Start:
         if options.return_mask_composite:
             cover, box = self.mask.cover, self.mask.box
             made = uncrop(result, box, cover.size) if box else result.convert("RGBA")
-            made.putalpha(ImageChops.multiply(made.getchannel("A"), resize(cover, *made.size, FILL)))
+            blank = Image.new("RGBa", made.size)
+            made = Image.composite(made.convert("RGBa"), blank, resize(cover, *made.size, FILL)).convert("RGBA")
             extra.append(("-mask-composite", made))
         return tuple(extra)
 

@@ -44,7 +44,7 @@ class Frame:
     def fitted(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A picture of about this size, for the encoder.
 
-        Where the grid is as fine as A1111's a few pixels too many stay, as there: encoders leave out what fills no cell.
+        Where the grid is as fine as A1111's, a few pixels too many stay, as there: encoders skip what fills no cell.
         """
         if (self.width, self.height) == (self.grid_width, self.grid_height) and self.step == OUTPUT_STEP:
             return pixels

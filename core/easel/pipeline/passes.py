@@ -22,9 +22,7 @@ from easel.values.sampling import SAMPLERS
 from easel.values.step import Step
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from easel.imaging.start import Start, StartPicture
+    from easel.imaging.start import Start
 
 
 Pairs = tuple[tuple[str, str], ...]

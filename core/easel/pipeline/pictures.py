@@ -64,7 +64,7 @@ def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
 
 
 def _hashed(engine: Engine, job: Job, facts: ModelFacts) -> GenerationRequest:
-    """The request with full titles of all its checkpoints: their hashes, which infotexts tell, may have been unknown."""
+    """The request with full titles of all its checkpoints: infotexts tell their hashes, which may have been unknown."""
     request = replace(job.request, checkpoint=facts.title)
 
     def title(checkpoint: str) -> str:
@@ -92,11 +92,18 @@ def _start(hooks: Hooks, request: GenerationRequest) -> Start:
 
 
 def _noise(request: GenerationRequest, number: int, count: int) -> tuple[PictureNoise, ...]:
-    """A1111's rule: every picture of a job counts up the seed, or the subseed when subseeds are in use."""
+    """A1111's rule: every picture of a job counts up the seed, or the subseed when subseeds are in use.
+
+    What fills a mask is drawn once, with the seeds of the first batch.
+    """
     first = number * count
     varied = request.subseed_strength != 0
     return tuple(
-        PictureNoise(seed=request.seed + (0 if varied else first + k), subseed=request.subseed + first + k)
+        PictureNoise(
+            seed=request.seed + (0 if varied else first + k),
+            subseed=request.subseed + first + k,
+            fill_seed=request.seed + (0 if varied else k),
+        )
         for k in range(count)
     )
 
@@ -131,7 +138,7 @@ def _batch(
     latents, extra = first_pass(batch, start)
     model = batch.model
     if request.hires is not None and not job.stopping:
-        target = hires_size(frame.width, frame.height, request.hires, facts.pixels_per_latent)
+        target = hires_size(request.width, request.height, request.hires, facts.pixels_per_latent)
         frame, model, latents = _hires(batch, target, latents)
     job.tell(replace(job.progress, stage="decode"))
     pictures = [Pillow.fromarray(frame.crop(one)) for one in engine.decode(job, model, latents)]
@@ -186,8 +193,8 @@ def _hires(batch: Batch, target: HiresSize, latents: Latents) -> tuple[Frame, Mo
         registered = all_upscalers(owned.value for owned in batch.hooks.upscalers)
         upscaler = find_upscaler(hires.upscaler, registered, "hr_upscaler")
         small = [Pillow.fromarray(batch.frame.crop(one)) for one in engine.decode(job, batch.model, latents)]
-        enlarged = [np.asarray(resize(one, large.width, large.height, STRETCH, upscaler)) for one in small]
-        latents = engine.encode_pictures(job, model, [large.pad(one) for one in enlarged])
+        enlarged = [np.asarray(resize(one, target.width, target.height, STRETCH, upscaler)) for one in small]
+        latents = engine.encode_pictures(job, model, [large.fitted(one) for one in enlarged])
         latents = engine.crop_latents(job, latents, *cut)
     return frame, model, hires_pass(batch, frame, model, latents)
 
