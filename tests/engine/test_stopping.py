@@ -187,6 +187,24 @@ def test_out_of_memory_splits_the_batch_and_goes_on(
     assert set(largest) == {1}
 
 
+def test_what_did_not_fit_once_is_not_tried_at_every_tick(
+    engine: Any, sitting: Callable[..., Any], in_threads: Callable[..., Any]
+) -> None:
+    failed: list[int] = []
+
+    def wrong(x: torch.Tensor, context: torch.Tensor) -> None:
+        if len(x) > 2:
+            failed.append(len(x))
+            raise torch.OutOfMemoryError("no memory left")
+
+    mend = break_model(engine, sitting, wrong)
+    try:
+        in_threads([sitting(seed=seed, steps=40).paint for seed in (5, 6)])
+    finally:
+        mend()
+    assert failed == [4]
+
+
 def test_not_a_number_is_an_error_not_a_black_picture(engine: Any, sitting: Callable[..., Any]) -> None:
     def wrong(x: torch.Tensor, context: torch.Tensor) -> None:
         x.fill_(float("nan"))

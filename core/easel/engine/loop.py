@@ -182,10 +182,11 @@ class Loop:
             rows = [row for row in picture.rows if row.output is None and row.group == group]
             if not rows:
                 continue
-            cells += len(rows) * rows[0].x.shape[-1] * rows[0].x.shape[-2]
+            part = Part(run, picture, rows)
+            cells += _cells(part)
             if parts and (self._alone or cells > self._latent_budget):
                 break
-            parts.append(Part(run, picture, rows))
+            parts.append(part)
         return parts
 
     def _compute(self, model: LoadedCheckpoint, parts: Sequence[Part]) -> None:
@@ -197,6 +198,8 @@ class Loop:
             halves = _halves(parts, error)
             if not halves:
                 parts[0].run.error = error
+            elif _out_of_memory(error):  # failing again at every tick would be slow
+                self._latent_budget = min(self._latent_budget, sum(map(_cells, parts)) // 2)
         # outside of `except`, so that the failed attempt's memory is free again
         for half in halves:
             self._compute(model, half)
@@ -235,6 +238,10 @@ def charge(work: Call[T] | Run, part: str) -> None:
     work.job.charge(part, work.seconds)
     if work.load_seconds:
         work.job.charge("load", work.load_seconds)
+
+
+def _cells(part: Part) -> int:
+    return len(part.rows) * part.rows[0].x.shape[-1] * part.rows[0].x.shape[-2]
 
 
 def _halves(parts: Sequence[Part], error: Exception) -> tuple[Sequence[Part], ...]:
