@@ -44,12 +44,13 @@ class Lora(Extension):
 
     def _found(self, wishes: tuple[Wish, ...], job: Job) -> list[tuple[Wish, LoraFile]]:
         """The wishes that there is a file for; the others are reported. Errors: BadRequest in a strict request."""
+        files = self._store.files("lora")
+        if any(isinstance(find(wish.name, files), str) for wish in wishes):
+            self._store.refresh()  # it may have been copied in since
+            files = self._store.files("lora")
         found = []
         for wish in wishes:
-            file = find(wish.name, self._store.files("lora"))
-            if isinstance(file, str):
-                self._store.refresh()  # it may have been copied in since
-                file = find(wish.name, self._store.files("lora"))
+            file = find(wish.name, files)
             if isinstance(file, str):
                 self._ignore(wish, file, job)
                 continue
