@@ -28,6 +28,7 @@ ROWS = {
         "time outside the models",
         "share of the matrix-multiply peak in the UNet",
     ],
+    "blade": ["one request"],
     "together": ["1 tiny job, 64x64", "2 tiny jobs, 64x64"],
     "latency": ["4 steps beside 100, 64x64"],
     "start": [
@@ -40,7 +41,7 @@ ROWS = {
 }
 
 
-SLOW = ("start", "memory")  # they start several servers
+SLOW = ("blade", "start", "memory")  # they compile, or start several servers
 
 
 @pytest.mark.timeout(600)  # other programs may be at work here
@@ -69,7 +70,7 @@ def test_an_unknown_benchmark_is_named(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as exit:
         main(["pictures"])
     assert exit.value.code == 2
-    assert "unknown benchmark 'pictures'; there are: picture, together" in capsys.readouterr().err
+    assert "unknown benchmark 'pictures'; there are: picture, blade, together" in capsys.readouterr().err
 
 
 def test_sides_take_turns_and_the_median_counts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from easel.bench.figures import Figure, Report, Target
 from easel.bench.machine import matmul_peak
 from easel.bench.opponent import fast_pipeline, plain_pipeline, run
 from easel.bench.service import Studio
-from easel.bench.timing import Effort, ModelTime, Rounds, Side, alternate, model_time
+from easel.bench.timing import Effort, ModelTime, Side, alternate, model_time
 from easel.models.placement import Placement, choose_placement, cpu_has_bf16
 from easel.values.request import GenerationRequest
 
@@ -26,47 +27,39 @@ UNET = "UNet2DConditionModel"
 def measure(effort: Effort) -> Report:
     """Alternate with diffusers as it comes, then as it goes fastest, and look inside one more run of the latter two."""
     placement = choose_placement()
+    shape, request, peak = choose_request(effort, placement)
+    goal = Target("at least", 1.7, here=needs_bf16(placement))
+    with data_folder(shape) as data, Studio(data) as studio:
+        folder, ours = checkpoint_in(data, shape), partial(studio.make, request)
+        # One opponent after the other: three full-size models at once need 13 GB.
+        plain = compare(ours, PLAIN, run(plain_pipeline(folder), request), effort, goal)
+        gc.collect()
+        theirs = run(fast_pipeline(folder, placement), request)
+        fast = compare(ours, FAST, theirs, effort)
+        inside = {EASEL: _look_inside(ours), FAST: _look_inside(theirs)}
+    size = f"{request.width}x{request.height}"
+    return Report(
+        name="picture",
+        title=f"one request of {request.steps} steps, {size}, {shape.name}, {placement.dtype} on {placement.device}",
+        figures=(plain, fast, _outside(inside), _of_peak(inside, unet_flops(shape, side=request.width), peak)),
+        remark=f"Median of {effort.rounds} alternating rounds; whole requests, text to picture (a PNG at Easel).",
+    )
+
+
+def choose_request(effort: Effort, placement: Placement) -> tuple[Shape, GenerationRequest, float]:
+    """A checkpoint's shape, a request for it that this machine can afford, and the matrix-multiply peak."""
     shape = TINY if effort.quick else SD15
     peak = matmul_peak(placement.dtype, placement.device, side=256 if effort.quick else 2048)
     steps, side = (4, 64) if effort.quick else _affordable(shape, peak)
     request = GenerationRequest(
         prompt="a cute cat, studio light", negative_prompt="blurry", seed=1, steps=steps, width=side, height=side
     )
-    with data_folder(shape) as data, Studio(data) as studio:
-        folder, ours = checkpoint_in(data, shape), partial(studio.make, request)
-        # One opponent after the other: three full-size models at once need 13 GB.
-        plain = alternate({EASEL: ours, PLAIN: run(plain_pipeline(folder), request)}, effort.rounds)
-        theirs = run(fast_pipeline(folder, placement), request)
-        fast = alternate({EASEL: ours, FAST: theirs}, effort.rounds)
-        inside = {EASEL: _look_inside(ours), FAST: _look_inside(theirs)}
-    return Report(
-        name="picture",
-        title=f"one request of {steps} steps, {side}x{side}, {shape.name}, {placement.dtype} on {placement.device}",
-        figures=(
-            _speed(plain, PLAIN, _goal(placement)),
-            _speed(fast, FAST, None),
-            _outside(inside),
-            _of_peak(inside, unet_flops(shape, side=side), peak),
-        ),
-        remark=f"Median of {effort.rounds} alternating rounds; whole requests, text to picture (a PNG at Easel).",
-    )
+    return shape, request, peak
 
 
-def _affordable(shape: Shape, peak: float) -> tuple[int, int]:
-    """The largest of `SIZES` that this machine denoises within `PATIENCE`, or else the smallest."""
-    for steps, side in SIZES:
-        if steps * unet_flops(shape, side=side) / (peak * USUAL_SHARE) <= PATIENCE:
-            return steps, side
-    return SIZES[-1]
-
-
-def _goal(placement: Placement) -> Target:
-    """The figure that was set for processors with bf16 instructions."""
-    binds = placement.device.type != "cpu" or cpu_has_bf16()
-    return Target("at least", 1.7, here="" if binds else "for bf16 hardware")
-
-
-def _speed(rounds: Rounds, opponent: str, target: Target | None) -> Figure:
+def compare(ours: Side, opponent: str, theirs: Side, effort: Effort, target: Target | None = None) -> Figure:
+    """Alternate Easel and an opponent on the same request."""
+    rounds = alternate({EASEL: ours, opponent: theirs}, effort.rounds)
     return Figure(
         what="one request",
         value=rounds.median(EASEL),
@@ -76,6 +69,19 @@ def _speed(rounds: Rounds, opponent: str, target: Target | None) -> Figure:
         target=target,
         samples=rounds.seconds,
     )
+
+
+def needs_bf16(placement: Placement) -> str:
+    """Why the goals for processors with bf16 instructions do not bind here; "" where they do."""
+    return "" if placement.device.type != "cpu" or cpu_has_bf16() else "for bf16 hardware"
+
+
+def _affordable(shape: Shape, peak: float) -> tuple[int, int]:
+    """The largest of `SIZES` that this machine denoises within `PATIENCE`, or else the smallest."""
+    for steps, side in SIZES:
+        if steps * unet_flops(shape, side=side) / (peak * USUAL_SHARE) <= PATIENCE:
+            return steps, side
+    return SIZES[-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from easel.bench.timing import Effort
 BENCHMARKS: Mapping[str, str] = MappingProxyType(
     {
         "picture": "a request against plain diffusers; time outside the models; share of the matrix-multiply peak",
+        "blade": "the same request with --blade (compiling takes minutes)",
         "together": "1, 2, 4, 8 jobs at once against one after another",
         "latency": "a short job beside a long one against alone",
         "start": "--help, first answer, first picture",
