@@ -43,7 +43,7 @@ def main() -> None:
         "--start", type=Path, required=True, help="checkpoint folder that gives autoencoder, tokenizer, scheduler"
     )
     parser.add_argument("--to", type=Path, required=True, help="new folder; must not exist")
-    parser.add_argument("--weights", choices=("smooth", "unet"), default="smooth", help="averaged or last weights")
+    parser.add_argument("--weights", choices=("smooth", "unet"), default="unet", help="averaged or last weights")
     parser.add_argument("--version", type=int, required=True)
     arguments = parser.parse_args()
     state = torch.load(arguments.work / f"{arguments.name}.pt", weights_only=True)
@@ -64,7 +64,7 @@ def main() -> None:
         "latent_channels": 16,
         "latent_scaling_factor": 1.0,
         "prediction_type": "v_prediction",
-        "suggested": {"steps": 20, "cfg_scale": 5, "sampler": "DPM++ 2M", "scheduler": "Karras"},
+        "suggested": {"steps": 20, "cfg_scale": 2.5, "sampler": "DPM++ 2M", "scheduler": "Karras"},
         "trained": {"steps": state["step"], "minutes": round(state["spent"] / 60, 1)},
         "licence": "made from MIT-licensed pictures and names; see docs/starter-models.md",
     }
