@@ -48,6 +48,7 @@ def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
     job.tell(Progress(stage="load", parts=_parts(request)))
     facts = engine.facts(job, model)
     job.request = request = _hashed(engine, job, facts)
+    model = replace(model, checkpoint=facts.title)
     frame = Frame.of(request.width, request.height, facts.pixels_per_latent)
     start = _start(hooks, request) if request.init is not None else None
     blank_mask = start is not None and start.blank_mask
