@@ -144,9 +144,10 @@ def unet_part(model: Checkpoint, *, heads: int | None) -> Part:
     if model.is_folder:
         config = dict(model.layout.configs["unet"])
         here = model.layout.below("unet.")
-        sources = {name.replace("add_embedding.", "class_embedding."): (f"unet.{name}", "") for name in here.tensors}
+        sources = {name: (f"unet.{name}", "") for name in here.tensors}
         if config.get("addition_embed_type") == "text_time":  # SDXL: the whole vector comes from us, as in LDM files
             config |= {"addition_embed_type": None, "class_embed_type": "projection"}
+            sources = {name.replace("add_embedding.", "class_embedding."): at for name, at in sources.items()}
         return Part(build=partial(_build_unet, config), sources=sources)
     sources = renamed_sources(model.layout, LDM_UNET, model.unet.names())
     return Part(build=partial(_build_unet, model.unet.config(heads=heads)), sources=sources)
