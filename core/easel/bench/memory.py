@@ -17,6 +17,7 @@ PICTURES = 20
 
 def measure(effort: Effort) -> Report:
     """A server on the tiny checkpoint: what is there after one picture and after some more is program, not weights."""
+    more = 2 if effort.quick else PICTURES
     body = {"prompt": "a cute cat", "steps": STEPS, "width": 64, "height": 64}
     with data_folder(TINY) as data:
         with Server(data) as server:
@@ -25,7 +26,7 @@ def measure(effort: Effort) -> Report:
             gateway = psutil.Process(server.process.pid)
             (worker,) = gateway.children()
             first = [_resident(gateway), _resident(worker)]
-            for seed in range(2 if effort.quick else PICTURES):
+            for seed in range(more):
                 server.txt2img(body | {"seed": seed})
             later = [_resident(gateway), _resident(worker)]
             peak = _peak(worker.pid)
@@ -44,8 +45,8 @@ def measure(effort: Effort) -> Report:
                 opponent=script,
                 ratio=script / peak,
             ),
-            Figure(what="gateway, growth", value=later[0] - first[0], unit="MB", note=f"over {PICTURES} pictures"),
-            Figure(what="worker, growth", value=later[1] - first[1], unit="MB", note=f"over {PICTURES} pictures"),
+            Figure(what="gateway, growth", value=later[0] - first[0], unit="MB", note=f"over {more} pictures"),
+            Figure(what="worker, growth", value=later[1] - first[1], unit="MB", note=f"over {more} pictures"),
         ),
     )
 
