@@ -24,7 +24,13 @@ from easel.values.request import (
 from easel.values.sampling import find_sampler
 
 GOLDENS = Path(__file__).parent / "goldens" / "images"
-NAMES = sorted(path.name.removesuffix(".request.json") for path in GOLDENS.glob("*.request.json"))
+# What needs a service to resolve (files' hashes, inherited schedules, old sizes) is compared in tests/a1111.
+RESOLVED = ("r0", "p19", "h05_firstphase", "h06", "h07", "h08_hires_lora")
+NAMES = sorted(
+    name
+    for name in (path.name.removesuffix(".request.json") for path in GOLDENS.glob("*.request.json"))
+    if not name.startswith(RESOLVED)
+)
 MODELS = {"tiny": "098a18ca9c", "tiny2": "0b652d614e"}
 # What networks, embeddings and scripts would hand in.
 EXTRA = {

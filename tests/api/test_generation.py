@@ -175,7 +175,7 @@ def test_the_starters_card_chooses_what_a_request_does_not_name(serve: Serve) ->
     service = serve(models=())
     answer = service.post("txt2img", {"prompt": "a cat", "steps": 2})
     sent = answer["parameters"]
-    assert (sent["steps"], sent["cfg_scale"], sent["sampler_name"], sent["scheduler"]) == (2, 5, "DPM++ 2M", "Karras")
+    assert (sent["steps"], sent["cfg_scale"], sent["sampler_name"], sent["scheduler"]) == (2, 2.5, "DPM++ 2M", "Karras")
     assert service.info("txt2img", {"prompt": "a cat"})["easel"]["defaults"]["steps"] == 20
     named = service.post("txt2img", {"prompt": "a cat", "steps": 2, "cfg_scale": 7, "sampler_index": "Euler"})
     assert (named["parameters"]["cfg_scale"], named["parameters"]["sampler_name"]) == (7, None)

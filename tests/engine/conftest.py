@@ -51,6 +51,7 @@ def tiny_cache() -> ModelCache:
 def make_engine(tiny_store: ModelStore, tiny_cache: ModelCache) -> Iterator[Callable[..., TickEngine]]:
     """Engines with options of one's own, closed at the end."""
     engines: list[TickEngine] = []
+    others = _engine_threads()  # services of other tests may live for a whole session
 
     def make(cache: ModelCache = tiny_cache, **options: Any) -> TickEngine:
         engines.append(TickEngine(tiny_store, cache, Placement(), EngineOptions(**options)))
@@ -59,7 +60,11 @@ def make_engine(tiny_store: ModelStore, tiny_cache: ModelCache) -> Iterator[Call
     yield make
     for engine in engines:
         engine.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "easel-engine"]
+    assert _engine_threads() <= others
+
+
+def _engine_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "easel-engine"}
 
 
 @pytest.fixture

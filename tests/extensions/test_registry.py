@@ -266,7 +266,7 @@ def test_memory_stays_flat_over_many_switches(write: Write, registry: Registry) 
         return tracemalloc.get_traced_memory()[0]
 
     def sets() -> int:
-        return sum(isinstance(one, Hooks) for one in gc.get_objects())
+        return sum(type(one) is Hooks for one in gc.get_objects())
 
     gc.collect()
     sets_before = sets()
