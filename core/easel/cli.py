@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["serve"]:  # its flags are A1111's, not argparse's
         return _guarded(_serve, argparse.Namespace(), words[1:])
+    if words[:1] == ["bench"]:  # it has a parser of its own
+        return _guarded(_bench, argparse.Namespace(), words[1:])
     options, rest = _parser().parse_known_args(words)
     return _guarded(options.run, options, rest)
 
