@@ -1,4 +1,4 @@
-"""The noise schedule a model was trained with, and what its output means."""
+"""The noise schedule a model was trained with; what its output means stands in `easel.engine.levels`."""
 
 from __future__ import annotations
 
@@ -26,17 +26,3 @@ def zero_terminal_snr(alphas: Tensor) -> Tensor:
     rescaled = ((root - last) * first / (first - last)) ** 2
     rescaled[-1] = 4.8973451890853435e-08
     return rescaled.to(alphas.dtype)
-
-
-def to_noise(prediction: Prediction, output: Tensor, x: Tensor, alpha: Tensor) -> Tensor:
-    """The noise (eps) in `x` = √ᾱ·x0 + √(1−ᾱ)·eps, from the model's output; `alpha` broadcasts against `x`."""
-    if prediction == "eps":
-        return output
-    return alpha.sqrt() * output + (1 - alpha).sqrt() * x
-
-
-def to_denoised(prediction: Prediction, output: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
-    """x0 from `x` = x0 + sigma·eps and the output for the model's input x/√(sigma²+1); `sigma` broadcasts."""
-    if prediction == "eps":
-        return x - sigma * output
-    return x / (sigma**2 + 1) - output * sigma / (sigma**2 + 1).sqrt()
