@@ -23,7 +23,7 @@ from easel.engine.work import Call, Run
 from easel.errors import EaselError, NotANumber
 
 if TYPE_CHECKING:
-    from easel.engine.bench import Bench
+    from easel.engine.workbench import Bench
     from easel.models.checkpoint import LoadedCheckpoint
 
 T = TypeVar("T")

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from easel.engine import latents as latent
-from easel.engine.bench import Bench
 from easel.engine.encoding import Encoder, PassLength
 from easel.engine.engine import DenoisePlan, Engine, ModelFacts, ModelSpec
 from easel.engine.latents import LatentBatch, is_finite
@@ -24,6 +23,7 @@ from easel.engine.previews import cheap, colours_of, to_bytes
 from easel.engine.texts import TextBatch, TextCache
 from easel.engine.weights import Weights
 from easel.engine.work import Call, Run
+from easel.engine.workbench import Bench
 from easel.errors import BadRequest, NotANumber
 from easel.prompt.infotext import hash_list
 from easel.values.result import ReportLine
