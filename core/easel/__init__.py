@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from easel.extensions.extension import Extension
     from easel.extensions.script import Script
+    from easel.extensions.task import task
     from easel.hookspecs import hookimpl
     from easel.imaging.upscale import Upscaler
     from easel.prompt.syntax import ExtraNetworkTag, extract_networks
@@ -38,6 +39,7 @@ _HOMES = {
     "errors": ("BadRequest", "EaselError", "JobCancelled", "JobRefused", "NotAvailable", "NotFound", "UnknownName"),
     "extensions.extension": ("Extension",),
     "extensions.script": ("Script",),
+    "extensions.task": ("task",),
     "hookspecs": ("hookimpl",),
     "imaging.upscale": ("Upscaler",),
     "prompt.syntax": ("ExtraNetworkTag", "extract_networks"),
@@ -80,6 +82,7 @@ __all__ = [
     "User",
     "extract_networks",
     "hookimpl",
+    "task",
 ]
 
 

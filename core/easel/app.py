@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from easel import __version__
 from easel.extensions.registry import ExtensionStatus, Registry
@@ -11,6 +13,8 @@ from easel.jobs.jobs import Jobs, Worker
 from easel.models.store import ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
+from easel.values.request import GenerationRequest, TaskCall
+from easel.values.result import Result
 from easel.worker.supervisor import ChildWorker, InProcessWorker
 from easel.worker.workplace import Workplace, build_workplace, extension_registry, model_store
 
@@ -56,6 +60,21 @@ class Easel:
         """Cancel what runs, stop the worker and the extensions."""
         self.jobs.close()
         self.extensions.stop()
+
+    async def run_task(self, extension: str, task: str, arguments: Mapping[str, Any], *, user: str = "") -> Result:
+        """Run a task of an extension in a worker and wait; a caller that gives up cancels it.
+
+        Errors: NotFound (no such task is switched on), BadRequest (arguments), JobRefused, and its failure.
+        """
+        called = TaskCall(extension, task, arguments)
+        self.extensions.hooks.task(called).parse(arguments)
+        request = GenerationRequest(kind="task", task=called, options=self.options.resolve({}))
+        job = await asyncio.to_thread(self.jobs.submit, request, user=user)
+        try:
+            return await self.jobs.wait(job)
+        except asyncio.CancelledError:
+            self.jobs.signal("cancel", job)
+            raise
 
     def switch_extension(self, name: str, on: bool) -> ExtensionStatus:
         """Switch an extension on or off here and in the worker; running jobs keep the set they began with."""

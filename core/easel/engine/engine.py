@@ -6,7 +6,7 @@ opaque to the caller (`Latents`, `Texts`), so that nothing above the engine need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -150,6 +150,10 @@ class Engine(Protocol):
 
     def compute(self, job: Job, fn: Callable[[], T]) -> T:
         """Run `fn` on the engine's thread between ticks, charged to the job."""
+        ...
+
+    def model(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
+        """A model that is not ours, kept with ours; `load` gets the name of the engine's device."""
         ...
 
     def close(self) -> None:

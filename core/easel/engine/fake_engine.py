@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +18,7 @@ from PIL import Image
 
 from easel.engine.engine import DenoisePlan, Engine, ModelFacts, ModelSpec
 from easel.errors import BadRequest, EaselError, UnknownName
+from easel.models.cache import ModelCache
 from easel.values.step import Step
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class FakeEngine(Engine):
     calls: list[EngineCall] = field(default_factory=list)
     closed: bool = False
     _computing: threading.RLock = field(default_factory=threading.RLock)
+    _models: ModelCache = field(default_factory=ModelCache)
 
     def facts(self, job: Job, model: ModelSpec) -> ModelFacts:
         """The model of that title, name or hash; the first for an empty name. Errors: UnknownName."""
@@ -166,6 +168,11 @@ class FakeEngine(Engine):
                 return fn()
             finally:
                 job.charge("compute", time.perf_counter() - start)
+
+    def model(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
+        """Really loads it, once."""
+        found: T = self._models.get(("extension", key), lambda: load("cpu"), size)
+        return found
 
     def close(self) -> None:
         """Refuse further calls."""

@@ -5,7 +5,7 @@ Job threads call and wait. A pass joins the ticks of `loop`; everything else run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -181,6 +181,10 @@ class TickEngine(Engine):
     def compute(self, job: Job, fn: Callable[[], T]) -> T:
         """Run `fn` on the engine's thread between ticks, charged to the job."""
         return self._loop.call(Call(job, fn), "compute")
+
+    def model(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
+        """A model that is not ours, kept with ours; `load` gets the name of the engine's device."""
+        return self._bench.foreign(key, load, size)
 
     def close(self) -> None:
         """Stop the engine's thread; whoever waits for it gets an error."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from math import prod
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from easel.errors import ModelError
 from easel.models.controlnet import load_controlnet
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from easel.models.placement import Placement
     from easel.models.store import CheckpointInfo, ModelFile, ModelStore
 
+T = TypeVar("T")
 QUANTUM = 10.0  # the engine stays with weights for this many times what switching to them took
 
 
@@ -51,6 +52,10 @@ class Bench:
         self.stay_until = 0.0  # perf_counter
         self.seconds = 0.0  # spent on loading and switching so far
         self.switches = 0
+
+    def foreign(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
+        """A model that is not ours (an extension's), kept with ours."""
+        return self._cache.get(("extension", key), lambda: load(str(self._placement.device)), size)
 
     def look_up(self, checkpoint: str) -> CheckpointInfo:
         """The file behind a checkpoint's name; UnknownName, RefusedFile, ModelError."""

@@ -32,11 +32,13 @@ class Part:
             if options is not None and options["trylast"] == last:
                 function = getattr(plugin, hook)
                 if extension:
-                    function = (_guard_wrapper if options["wrapper"] else _guard)(extension, hook, function)
+                    function = (_guard_wrapper if options["wrapper"] else guard)(extension, hook, function)
                 setattr(self, hook, function if ismethod(function) else hookimpl(**options)(function))
 
 
-def _guard(extension: str, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def guard(extension: str, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, whose exceptions become ExtensionErrors with the names of the extension and the hook."""
+
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 from easel import hookspecs
-from easel.errors import ExtensionError
-from easel.extensions.guard import Part
+from easel.errors import ExtensionError, NotFound
+from easel.extensions.guard import Part, guard
 from easel.extensions.script import OwnedScript, Script, Scripts
-from easel.values.result import ReportLine
+from easel.extensions.task import Task, tasks_of
+from easel.values.result import Draft, ReportLine
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from easel.values.image import Image, SavedImage
     from easel.values.job import Job
     from easel.values.prompt import Prompt
-    from easel.values.result import Draft
+    from easel.values.request import TaskCall
     from easel.values.step import Step
     from easel.values.user import User
 
@@ -68,6 +69,7 @@ class Hooks:
     extensions: tuple[str, ...]
     scripts: Scripts
     upscalers: tuple[Owned, ...]
+    tasks: Mapping[tuple[str, str], Task]  # by extension and method
 
     @classmethod
     def build(cls, core_plugins: Sequence[object] = (), extensions: Sequence[Extension] = ()) -> Hooks:
@@ -86,7 +88,8 @@ class Hooks:
                 manager.register(Part(name, plugin, manager, extension=extension, last=last))
         implementations = {hook: _implementations(manager, hook) for hook in hookspecs.STYLES}
         names = tuple(extension.name for extension in ordered)
-        bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(), ())
+        tasks = MappingProxyType({(one.extension, one.name): one for one in _tasks(ordered)})
+        bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(), (), tasks)
         scripts = Scripts(tuple(_owned_script(owned) for owned in bare.register_scripts()))
         return replace(bare, scripts=scripts, upscalers=_distinct(bare.register_upscalers()))
 
@@ -126,7 +129,7 @@ class Hooks:
     def admit_job(self, job: Job) -> None:
         """Check; closed: any exception refuses the job."""
         for implementation in self.implementations["admit_job"]:
-            with _charged(implementation, job):
+            with _charged(implementation.extension, job):
                 _call(implementation, {"job": job})
 
     # The road of a job.
@@ -165,6 +168,25 @@ class Hooks:
         """Notify."""
         self._notify("job_changed", {"job": job})
 
+    # Tasks: no hooks, but an extension's code all the same.
+
+    def task(self, called: TaskCall) -> Task:
+        """The task that was called. Errors: NotFound when there is none, or its extension is off."""
+        found = self.tasks.get((called.extension, called.task))
+        if found is None:
+            raise NotFound(f"no extension that is switched on has a task {called.extension}.{called.task}")
+        return found
+
+    def run_task(self, called: TaskCall, job: Job) -> Draft:
+        """What the task makes, its time charged to the job. Errors: NotFound, BadRequest, ExtensionError."""
+        task = self.task(called)
+        arguments = task.parse(called.arguments)
+        with _charged(task.extension, job):
+            draft = task.call(arguments, job)
+        if not isinstance(draft, Draft):
+            raise ExtensionError(task.extension, task.name, f"returned {type(draft).__name__}; allowed: Draft")
+        return draft
+
     # The call styles ("first" is pluggy's own).
 
     def _collect(self, hook: str, **arguments: Any) -> tuple[Owned, ...]:
@@ -182,7 +204,7 @@ class Hooks:
         implementations = self.implementations[hook]
         for implementation in reversed(implementations) if backwards else implementations:
             try:
-                with _charged(implementation, arguments.get("job")):
+                with _charged(implementation.extension, arguments.get("job")):
                     _call(implementation, arguments)
             except ExtensionError as error:
                 log.error("%s", error.message, exc_info=error)
@@ -192,7 +214,7 @@ class Hooks:
     def _chain(self, hook: str, argument: str, value: T, job: Job, *, closed: bool = False) -> T:
         for implementation in self.implementations[hook]:
             try:
-                with _charged(implementation, job):
+                with _charged(implementation.extension, job):
                     changed = _call(implementation, {argument: value, "job": job})
                     _check_type(hook, implementation, changed, value)
             except ExtensionError as error:
@@ -223,6 +245,12 @@ def _implementations(manager: pluggy.PluginManager, hook: str) -> tuple[Implemen
     )
 
 
+def _tasks(extensions: Sequence[Extension]) -> Iterator[Task]:
+    for one in extensions:
+        for name, arguments in tasks_of(one).items():
+            yield Task(one.name, name, arguments, guard(one.name, name, getattr(one, name)))
+
+
 def _owned_script(owned: Owned) -> OwnedScript:
     if not isinstance(owned.value, Script):
         raise ExtensionError(owned.extension, "register_scripts", f"returned {owned.value!r}; allowed: Script")
@@ -247,14 +275,14 @@ def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> Any:
 
 
 @contextmanager
-def _charged(implementation: Implementation, job: Job | None) -> Iterator[None]:
-    """Charge the time of an extension's hook to the job."""
+def _charged(extension: str, job: Job | None) -> Iterator[None]:
+    """Charge the time of an extension's code to the job."""
     started = time.perf_counter()
     try:
         yield
     finally:
-        if job is not None and implementation.extension:
-            job.charge(implementation.extension, time.perf_counter() - started)
+        if job is not None and extension:
+            job.charge(extension, time.perf_counter() - started)
 
 
 def _check_type(hook: str, implementation: Implementation, changed: object, before: object) -> None:

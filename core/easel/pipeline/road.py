@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +32,10 @@ class Run:
         """Run `fn` on the engine's thread between ticks, charged to the job."""
         return self.engine.compute(job, fn)
 
+    def model(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
+        """An extension's own model out of the engine's cache; `load` gets the engine's device."""
+        return self.engine.model(key, load, size)
+
     def run_all(self, job: Job, requests: Sequence[GenerationRequest]) -> list[Draft]:
         """Run requests as parts of the same job, all in the engine together; the drafts in the requests' order."""
         with ThreadPoolExecutor(max_workers=max(1, len(requests)), thread_name_prefix=f"job-{job.id[:8]}") as pool:
@@ -59,7 +63,8 @@ class Road:
         with self._hold() as hooks:
             job.runner = Run(self._engine, hooks)
             job.scripts = hooks.scripts.bind(job.request)
-            draft = generate(hooks, job)
+            called = job.request.task
+            draft = generate(hooks, job) if called is None else hooks.run_task(called, job)
             job.raise_if_cancelled()
             reviewed = hooks.review_images(draft.images, job)
             job.tell(Progress(stage="save", part=1, parts=1))
@@ -106,6 +111,7 @@ def _grid(images: Sequence[Image], job: Job) -> tuple[Image, ...]:
     request, options = job.request, job.request.options
     results = [image for image in images if image.kind == "result"]
     wanted = request.output.save and not request.output.do_not_save_grid and (options.return_grid or options.grid_save)
+    wanted = wanted and request.task is None
     if not wanted or (len(results) < 2 and options.grid_only_if_multiple) or request.script is not None:
         return ()
     first = results[0]

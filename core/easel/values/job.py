@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -60,6 +60,10 @@ class JobRunner(Protocol):
 
     def compute(self, job: Job, fn: Callable[[], T]) -> T:
         """Run `fn` on the engine's thread between ticks, charged to the job."""
+        ...
+
+    def model(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
+        """An extension's own model out of the engine's cache."""
         ...
 
     def run_all(self, job: Job, requests: Sequence[GenerationRequest]) -> list[Draft]:
@@ -151,6 +155,16 @@ class Job:
         if self.runner is None:
             return fn()
         return self.runner.compute(self, fn)
+
+    def model(self, key: Hashable, load: Callable[[str], T], size: int = 0) -> T:
+        """An extension's own model, kept in the engine's cache as long as memory allows; call it inside `compute`.
+
+        `key` begins with the extension's name; `load` makes the model on the torch device it is given ("cpu",
+        "cuda:0"); `size` is its need in bytes, room that is made before. Do not keep the model: ask again.
+        """
+        if self.runner is None:
+            return load("cpu")
+        return self.runner.model(key, load, size)
 
     def run_all(self, requests: Sequence[GenerationRequest]) -> list[Draft]:
         """Run more requests as parts of this job, all in the engine together, never through the queue."""

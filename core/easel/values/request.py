@@ -9,7 +9,7 @@ from typing import Any, Literal
 from easel.values.options import Options
 from easel.values.wire import BASE64_BYTES
 
-Kind = Literal["txt2img", "img2img"]
+Kind = Literal["txt2img", "img2img", "task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,15 @@ class ScriptCall:
     arguments: tuple[Any, ...] | Mapping[str, Any] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TaskCall:
+    """A task of an extension (`easel.task`) with its arguments as JSON: the whole request when `kind` is "task"."""
+
+    extension: str
+    task: str
+    arguments: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """Everything a picture depends on. `seed` and `subseed` are drawn already, names are looked up already."""
@@ -132,6 +141,7 @@ class GenerationRequest:
     output: Output = field(default_factory=Output)
     strict: bool = False  # what would be ignored is refused
     comments: tuple[tuple[str, str], ...] = ()
+    task: TaskCall | None = None
 
     @property
     def image_count(self) -> int:
