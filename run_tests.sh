@@ -9,6 +9,8 @@ cd "$(dirname "$0")"
 . tools/setup.sh test
 export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
+both=(-n 2 --dist loadfile) # two processes, a file's tests in one of them
+
 check() {
   ruff format --check .
   ruff check .
@@ -19,7 +21,7 @@ check() {
 case "${1:-all}" in
   check) check ;;
   test) shift; exec python -m pytest "$@" ;;
-  --long) check; exec python -m pytest --timeout 1800 ;;
-  all) check; exec python -m pytest -m "not long" ;;
+  --long) check; exec python -m pytest "${both[@]}" --timeout 1800 ;;
+  all) check; exec python -m pytest "${both[@]}" -m "not long" ;;
   *) echo "run_tests.sh: unknown word '$1' (check, test, --long)" >&2; exit 2 ;;
 esac

@@ -16,7 +16,7 @@ from easel.settings import Settings
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
 from easel.worker.supervisor import ChildWorker, InProcessWorker
-from easel.worker.workplace import Workplace, build_workplace, extension_registry, model_store
+from easel.worker.workplace import Workplace, build_workplace, extension_registry, fetcher, model_store
 
 log = logging.getLogger("easel")
 
@@ -31,6 +31,7 @@ class Easel:
     def __init__(self, settings: Settings, *, build: Callable[[Settings], Workplace] = build_workplace) -> None:
         self.settings, self.version = settings, __version__
         self.store: ModelStore = model_store(settings)
+        self.fetcher = fetcher(settings)
         self.options = OptionsStore(settings.state_dir)
         self.extensions: Registry = extension_registry(settings)
         self.jobs = Jobs(

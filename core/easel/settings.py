@@ -54,7 +54,11 @@ class Settings(LaunchFlags):
     max_input_pixels: int = works(8192 * 8192, "pixels of a picture that is sent")
     max_steps: int = works(1000, "steps of a pass")
     max_batch: int = works(64, "pictures of a request (batch_size x n_iter)")
-    max_body_mb: int = works(64, "size of a request body in megabytes")
+    max_body_mb: int = works(64, "size of a request body, and of what a URL in it names, in megabytes")
+    fetch_allow: tuple[str, ...] = works(
+        (), "hosts and networks off the public internet that URLs in requests may name"
+    )
+    fetch_timeout: float = works(20.0, "seconds that fetching what a URL names may take")
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -262,7 +266,15 @@ def _refuse_contradictions(settings: Settings) -> None:
             raise SettingsError("--api-auth: expected user:password[,user:password]")
     if not 0 <= settings.bind_port <= 65535:
         raise SettingsError(f"--port: {settings.bind_port} is not a port (0 to 65535)")
-    limits = ("max_jobs_in_flight", "job_deadline", "max_pixels", "max_input_pixels", "max_steps", "max_batch")
+    limits = (
+        "fetch_timeout",
+        "max_jobs_in_flight",
+        "job_deadline",
+        "max_pixels",
+        "max_input_pixels",
+        "max_steps",
+        "max_batch",
+    )
     for name in (*limits, "max_body_mb"):
         if not getattr(settings, name) > 0:
             raise SettingsError(f"{_spelling(name)}: {getattr(settings, name)} is not above 0")

@@ -129,10 +129,10 @@ def test_broken_masks(service: Service, picture: Any, says: str) -> None:
     assert says in detail
 
 
-def test_pictures_by_url_are_not_fetched(service: Service) -> None:
-    answer = service.client.post("/sdapi/v1/img2img", json=SMALL | {"init_images": ["http://127.0.0.1:1/x.png"]})
-    assert answer.status_code == 501
-    assert "init_images[0]: pictures by URL are not available yet" in answer.json()["detail"]
+def test_pictures_by_url_come_from_the_public_internet_only(service: Service) -> None:
+    status, detail = service.refused("img2img", SMALL | {"init_images": ["http://127.0.0.1:1/x.png"]})
+    assert status == 422
+    assert "init_images[0]: names a host that is not on the public internet" in detail
 
 
 @pytest.mark.parametrize(("field", "value"), [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
-from easel.api.pictures import decode_base64
+from easel.api.pictures import picture_bytes
 from easel.api.requests import styles_of
 from easel.api.sdapi_models import PngInfoBody, PngInfoResponse
 from easel.imaging.decode import open_picture
@@ -184,7 +184,7 @@ def _script_info(script: Script, tab: str) -> dict[str, Any]:
 
 
 def _png_info(app: Easel, image: str) -> PngInfoResponse:
-    data = decode_base64(image, field="image")
+    data = picture_bytes(app, image, field="image")
     found = generation_data_of(open_picture(data, field="image", max_pixels=app.settings.max_input_pixels))
     parameters = parse_infotext(found.infotext, styles_of(app.settings))
     return PngInfoResponse(info=found.infotext, items=dict(found.items), parameters=parameters)

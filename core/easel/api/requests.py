@@ -231,21 +231,20 @@ def _init_images(reading: Reading) -> InitImages | None:
     count, expected = len(body.init_images), max(1, body.batch_size)
     if count > expected:
         raise BadRequest(f"bad number of images passed: {count}; expecting {expected} or less", field="init_images")
-    limit = reading.app.settings.max_input_pixels
     return InitImages(
         pictures=tuple(
-            read_picture(text, field=f"init_images[{k}]", max_pixels=limit) for k, text in enumerate(body.init_images)
+            read_picture(reading.app, text, field=f"init_images[{k}]") for k, text in enumerate(body.init_images)
         ),
         resize_mode=body.resize_mode,
         image_cfg_scale=body.image_cfg_scale,
-        inpaint=_inpaint(body, limit) if body.mask else None,
+        inpaint=_inpaint(reading.app, body) if body.mask else None,
         include_in_response=body.include_init_images,
     )
 
 
-def _inpaint(body: Img2ImgBody, limit: int) -> Inpaint:
+def _inpaint(app: Easel, body: Img2ImgBody) -> Inpaint:
     return Inpaint(
-        mask=read_picture(body.mask, field="mask", max_pixels=limit),
+        mask=read_picture(app, body.mask, field="mask"),
         blur_x=body.mask_blur_x if body.mask_blur is None else body.mask_blur,
         blur_y=body.mask_blur_y if body.mask_blur is None else body.mask_blur,
         round=body.mask_round,

@@ -9,6 +9,7 @@ from pathlib import Path
 from easel.engine.engine import Engine
 from easel.extensions.finder import installed_roots, standard_roots
 from easel.extensions.registry import Registry
+from easel.fetching import Fetcher
 from easel.files import ScopedFiles
 from easel.models.store import Kind, ModelStore
 from easel.outputs.saver import OutputSaver
@@ -19,13 +20,18 @@ from easel.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What extensions get as `app` in a worker: `settings` and `store`."""
+    """What extensions get as `app` in a worker: `settings`, `store` and `fetcher`."""
 
     settings: Settings
     store: ModelStore
     engine: Engine
     extensions: Registry
     road: Road
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """How to get what a URL in a request names."""
+        return fetcher(self.settings)
 
     def switch(self, name: str, on: bool) -> None:
         """Switch an extension on or off; what came of it stands in the log."""
@@ -53,6 +59,11 @@ def model_store(settings: Settings) -> ModelStore:
         hashing=not settings.no_hashing,
         hash_file=settings.state_dir / "hashes.json",
     )
+
+
+def fetcher(settings: Settings) -> Fetcher:
+    """The way out that the settings allow to URLs in requests."""
+    return Fetcher(allow=settings.fetch_allow, max_bytes=settings.max_body_mb << 20, timeout=settings.fetch_timeout)
 
 
 def extension_registry(settings: Settings) -> Registry:
