@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import threading
 import time
-import weakref
 from dataclasses import replace
 
 import pytest
 
-from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, WorkerLost
+from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, NotFound, WorkerLost
 from easel.jobs.jobs import Jobs, Signal
+from easel.jobs.record import Once
+from easel.values.image import SavedImage
 from easel.values.job import Job, JobState, Progress
 from easel.values.request import EncodedPicture, GenerationRequest, InitImages
 from easel.values.result import Result
@@ -188,22 +187,60 @@ def test_a_caller_that_gave_up_does_not_trouble_the_worker() -> None:
     assert jobs.state(job) is JobState.DONE
 
 
-def test_what_was_fetched_is_not_kept() -> None:
-    class Watched(Result):
-        """A result that weak references can be made to."""
+def result(size: int) -> Result:
+    return Result(images=(SavedImage(data=bytes(size), format="png"),), info={})
 
+
+def test_results_are_kept_within_a_budget_and_start_pictures_not_at_all() -> None:
+    jobs, _ = bench(kept_bytes=250)
+    made = [jobs.submit(replace(REQUEST, init=InitImages(pictures=(EncodedPicture(b"png"),)))) for _ in range(3)]
+    for job in made:
+        jobs.done(job.id, result(100))
+    assert [job.request.init for job in made] == [None] * 3
+    with pytest.raises(NotFound, match="not kept any more"):
+        jobs.wait_blocking(made[0])
+    assert jobs.state(made[0]) is JobState.DONE
+    assert [jobs.wait_blocking(job).images[0].data for job in made[1:] * 2] == [bytes(100)] * 4
+    assert jobs.outcome(made[2]) == result(100)
+    large = jobs.submit(REQUEST)
+    assert jobs.outcome(large) is None
+    jobs.done(large.id, result(1000))  # somebody is just about to read it
+    assert jobs.wait_blocking(large) == result(1000)
+
+
+def test_a_job_long_gone_is_not_found() -> None:
     jobs, _ = bench()
-    job = jobs.submit(replace(REQUEST, init=InitImages(pictures=(EncodedPicture(b"png"),))))
-    result = Watched(images=(), info={})
-    watch = weakref.ref(result)
-    outcome = threading.Thread(target=jobs.wait_blocking, args=(job,))
-    outcome.start()
-    time.sleep(0.1)
-    jobs.done(job.id, result)
-    outcome.join()
-    del result, outcome
-    gc.collect()
-    assert watch() is None and job.request.init is None and jobs.state(job) is JobState.DONE
+    first = jobs.submit(REQUEST, once=Once("key", "a"))
+    jobs.done(first.id, RESULT)
+    for _ in range(256):
+        jobs.done(jobs.submit(REQUEST).id, RESULT)
+    with pytest.raises(NotFound, match="not known any more"):
+        jobs.state(first)
+    assert jobs.submit(REQUEST, once=Once("key", "b")) is not first
+
+
+def test_the_same_submission_counts_once() -> None:
+    jobs, worker = bench()
+    once = Once("key", "a cat")
+    job = jobs.submit(REQUEST, user="ann", once=once)
+    assert jobs.submit(REQUEST, user="ann", once=once) is job and worker.given == [job]
+    other = jobs.submit(REQUEST, user="bob", once=once)  # keys are each user's own
+    assert other is not job
+    jobs.done(job.id, RESULT)
+    assert jobs.wait_blocking(jobs.submit(REQUEST, user="ann", once=once)) is RESULT
+    with pytest.raises(BadRequest, match="Idempotency-Key: was used for another request"):
+        jobs.submit(REQUEST, user="ann", once=Once("key", "a dog"))
+    jobs.failed(other.id, EaselError("broken"))
+    assert jobs.submit(REQUEST, user="bob", once=once) is not other  # what failed may be tried again
+
+
+def test_listeners_hear_of_every_change() -> None:
+    jobs, _ = bench()
+    job, heard = jobs.submit(REQUEST), []
+    with jobs.listening(job, lambda: heard.append((jobs.state(job), job.progress.step))):
+        jobs.progressed(job.id, Progress(step=3))
+        jobs.done(job.id, RESULT)
+    assert heard == [(JobState.RUNNING, 3), (JobState.DONE, 3)]
 
 
 def test_what_cannot_be_handed_over_fails_and_holds_no_place() -> None:

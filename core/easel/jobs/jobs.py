@@ -8,13 +8,16 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal, Protocol
 
-from easel.errors import DeadlinePassed, EaselError, JobCancelled, JobRefused, WorkerLost
+from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, NotFound, WorkerLost
 from easel.jobs.fairness import FairQueue
+from easel.jobs.record import Once, Record
+from easel.jobs.shelf import Shelf
 from easel.values.job import Job, JobState, Progress
 from easel.values.request import GenerationRequest
 from easel.values.result import Result
@@ -22,6 +25,7 @@ from easel.values.result import Result
 log = logging.getLogger("easel.jobs")
 Signal = Literal["interrupt", "skip", "cancel"]
 FINISHED_KEPT = 256
+KEPT_BYTES = 64 << 20  # of finished jobs' pictures
 UNBEGUN_DELIVERIES = 3  # for a job that was lost before the worker had begun it
 
 
@@ -53,17 +57,6 @@ class Worker(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class _Record:
-    job: Job
-    state: JobState = JobState.QUEUED
-    deliveries: int = 0
-    begun: bool = False  # the worker said so
-    started: float = 0.0
-    awaited: bool = False  # somebody holds `outcome`
-    outcome: Future[Result] = field(default_factory=lambda: _promise())
-
-
 class Jobs:
     """The jobs of one gateway. Thread-safe; `job_changed` is called outside the lock after every change of state."""
 
@@ -74,18 +67,21 @@ class Jobs:
         max_waiting: int = 1000,
         max_delivery: int = 1,
         deadline: float = 3600.0,
+        kept_bytes: int = KEPT_BYTES,
         admit: Callable[[Job], None] = lambda job: None,
         job_changed: Callable[[Job], None] = lambda job: None,
     ) -> None:
-        """`deadline` is in seconds from the start of a job; `max_delivery` how often a lost worker's job is tried."""
+        """`deadline` is in seconds from the start of a job; `max_delivery` how often a lost worker's job is tried;
+        `kept_bytes` how much of finished jobs' pictures is kept."""
         self._max_in_flight, self._max_waiting = max_in_flight, max_waiting
         self._max_delivery, self._deadline = max_delivery, deadline
         self._admit, self._job_changed = admit, job_changed
         self._lock = threading.RLock()
-        self._queue: FairQueue[_Record] = FairQueue()
-        self._running: OrderedDict[str, _Record] = OrderedDict()
-        self._records: dict[str, _Record] = {}
-        self._finished: OrderedDict[str, _Record] = OrderedDict()
+        self._queue: FairQueue[Record] = FairQueue()
+        self._running: OrderedDict[str, Record] = OrderedDict()
+        self._records: dict[str, Record] = {}
+        self._finished: Shelf[Record] = Shelf(FINISHED_KEPT, kept_bytes)
+        self._once: dict[tuple[str, str], Record] = {}  # by user and key
         self._worker: Worker | None = None
         self._ready = False
         self._deliberate = False  # the worker is being replaced because of one late job
@@ -100,24 +96,33 @@ class Jobs:
 
     # -- for callers
 
-    def submit(self, request: GenerationRequest, *, user: str = "", name: str = "") -> Job:
-        """Queue a request. Errors: JobRefused (line full, refused by an `admit_job` hook)."""
+    def submit(self, request: GenerationRequest, *, user: str = "", name: str = "", once: Once | None = None) -> Job:
+        """Queue a request; sent `once` before, the earlier job is the answer, unless that failed or was cancelled.
+
+        Errors: JobRefused (line full, refused by an `admit_job` hook), BadRequest (a key used for something else).
+        """
+        if (earlier := self._earlier(user, once)) is not None:
+            return earlier
         job = Job(id=uuid.uuid4().hex, user=user, name=name, request=request)
         self._admit(job)
-        record = _Record(job)
+        record = Record(job, once)
         with self._lock:
+            if (earlier := self._earlier(user, once)) is not None:  # in the meantime
+                return earlier
             if self._closed.is_set():
                 raise JobRefused("the service is shutting down")
             if len(self._queue) >= self._max_waiting:
                 raise JobRefused(f"{self._max_waiting} jobs are waiting already; try again later")
             self._records[job.id] = record
+            if once is not None:
+                self._once[user, once.key] = record
             self._queue.put(user, record)
         self._changed(record)
         self._dispatch()
         return job
 
     async def wait(self, job: Job) -> Result:
-        """The result of a job, once; errors: whatever the job failed with."""
+        """The result of a job; errors: whatever the job failed with, NotFound (long finished)."""
         return await asyncio.wrap_future(self._outcome(job))
 
     def wait_blocking(self, job: Job) -> Result:
@@ -125,9 +130,8 @@ class Jobs:
         return self._outcome(job).result()
 
     def state(self, job: Job) -> JobState:
-        """Where a job is; errors: KeyError for a job long gone."""
-        record = self._records.get(job.id) or self._finished[job.id]
-        return record.state
+        """Where a job is; errors: NotFound for a job long gone."""
+        return self._record(job).state
 
     def elapsed(self, job: Job) -> float:
         """Seconds since a running job began; 0 for one that waits or is done."""
@@ -144,11 +148,32 @@ class Jobs:
         with self._lock:
             return [record.job for record in self._queue]
 
+    def all(self) -> list[Job]:
+        """Every job that is known, the newest last; finished ones for a while."""
+        with self._lock:
+            return [record.job for record in (*self._finished, *self._records.values())]
+
     def find(self, name: str) -> Job | None:
         """The newest job with this id or client's name, finished ones included for a while."""
-        with self._lock:
-            records = [*self._finished.values(), *self._records.values()]
-        return next((r.job for r in reversed(records) if name in (r.job.id, r.job.name)), None)
+        return next((job for job in reversed(self.all()) if name in (job.id, job.name)), None)
+
+    def outcome(self, job: Job) -> Result | EaselError | None:
+        """What a finished job came to, as far as that is kept; None before. Errors: NotFound."""
+        promise = self._outcome(job)
+        if not promise.done():
+            return None
+        error = promise.exception()
+        return error if isinstance(error, EaselError) else promise.result()
+
+    @contextmanager
+    def listening(self, job: Job, listener: Callable[[], None]) -> Iterator[None]:
+        """Call `listener`, from any thread, after every change and progress of a job. Errors: NotFound."""
+        record = self._record(job)
+        record.listeners = [*record.listeners, listener]
+        try:
+            yield
+        finally:
+            record.listeners = [one for one in record.listeners if one is not listener]
 
     def signal(self, what: Signal, job: Job | None = None) -> None:
         """Interrupt, skip or cancel one job, or all running ones; no effect on finished jobs."""
@@ -188,6 +213,7 @@ class Jobs:
             if progress.preview is None:
                 progress = replace(progress, preview=record.job.progress.preview)
             record.job.progress = progress
+            self._tell(record)
 
     def done(self, job_id: str, result: Result) -> None:
         """A job ended well."""
@@ -235,15 +261,24 @@ class Jobs:
 
     # -- inside
 
-    def _outcome(self, job: Job) -> Future[Result]:
-        """The future of a job, handed out once: the result of a finished job is not kept for longer."""
+    def _record(self, job: Job) -> Record:
         with self._lock:
-            record = self._records.get(job.id) or self._finished[job.id]
-            outcome = record.outcome
-            if record.state.final:
-                record.outcome = _promise()
-            record.awaited = True
-            return outcome
+            record = self._records.get(job.id) or self._finished.get(job.id)
+        if record is None:
+            raise NotFound("this job is not known any more")
+        return record
+
+    def _outcome(self, job: Job) -> Future[Result]:
+        return self._record(job).outcome
+
+    def _earlier(self, user: str, once: Once | None) -> Job | None:
+        """The job that the same submission made before. Errors: BadRequest."""
+        record = self._once.get((user, once.key)) if once else None
+        if record is None or once is None or record.state in (JobState.FAILED, JobState.CANCELLED):
+            return None
+        if record.once != once:
+            raise BadRequest("was used for another request", field="Idempotency-Key", value=once.key)
+        return record.job
 
     def _dispatch(self) -> None:
         while self._worker is not None:
@@ -265,26 +300,25 @@ class Jobs:
             for what in record.job.asked:  # before the worker knew the job, or of a worker that died since
                 self._worker.signal(record.job, what)
 
-    def _take_back(self, job_id: str, seconds: float) -> _Record | None:
+    def _take_back(self, job_id: str, seconds: float) -> Record | None:
         with self._lock:
             record = self._running.pop(job_id, None)
             if record is not None:
                 self._queue.finished(record.job.user, seconds)
             return record
 
-    def _finish(self, record: _Record, state: JobState, outcome: Result | EaselError) -> None:
+    def _finish(self, record: Record, state: JobState, outcome: Result | EaselError) -> None:
         with self._lock:
             if record.state.final:
                 return
             record.state = state
             promise = record.outcome
-            if record.awaited:  # a result is kept for who waits, not here
-                record.outcome = _promise()
             self._records.pop(record.job.id, None)
             record.job.progress = replace(record.job.progress, preview=None)
-            self._finished[record.job.id] = record
-            while len(self._finished) > FINISHED_KEPT:
-                self._finished.popitem(last=False)
+            size = sum(len(one.data) for one in outcome.images) if isinstance(outcome, Result) else 0
+            for gone in self._finished.put(record.job.id, record, size):
+                if gone.once is not None and self._once.get((gone.job.user, gone.once.key)) is gone:
+                    del self._once[gone.job.user, gone.once.key]
         if isinstance(outcome, EaselError):
             promise.set_exception(outcome)
         else:
@@ -292,8 +326,13 @@ class Jobs:
         self._changed(record)
         record.job.request = replace(record.job.request, init=None)  # finished jobs do not keep pictures
 
-    def _changed(self, record: _Record) -> None:
+    def _changed(self, record: Record) -> None:
         self._job_changed(record.job)
+        self._tell(record)
+
+    def _tell(self, record: Record) -> None:
+        for listener in record.listeners:
+            listener()
 
     def _watch_deadlines(self) -> None:
         while not self._closed.wait(1.0):
@@ -303,10 +342,3 @@ class Jobs:
             if late and self._worker is not None:
                 log.error("replacing the worker: job %s ran longer than %g s", late[0].job.id, self._deadline)
                 self._worker.replace()
-
-
-def _promise() -> Future[Result]:
-    """A future that who waits for it cannot cancel: a caller that hangs up must not surprise who keeps the promise."""
-    promise: Future[Result] = Future()
-    promise.set_running_or_notify_cancel()
-    return promise
