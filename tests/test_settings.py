@@ -91,7 +91,6 @@ def test_lists_take_words_and_repeats() -> None:
     ("--listen maybe", "--listen: 'maybe' is neither true nor false"),
     ("--data-dir a b", "unexpected 'b' after --data-dir"),
     ("--share", "--share is not available yet"),
-    ("--enable-nsfw-censor", "--enable-nsfw-censor is not available yet"),
     ("--gradio-auth u:p", "--gradio-auth is not available yet"),
     ("--edition cluster", "--edition cluster is not available yet"),
     ("--nowebui --no-api", "leave nothing to serve"),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from easel.values.image import Image, SavedImage
     from easel.values.job import Job
     from easel.values.prompt import Adapter, Prompt
-    from easel.values.request import GenerationRequest
+    from easel.values.request import GenerationRequest, ScriptCall
     from easel.values.result import Draft, ReportLine, Result
     from easel.values.step import Step
     from easel.values.user import User
@@ -47,7 +47,7 @@ _HOMES = {
     "values.image": ("Image", "SavedImage"),
     "values.job": ("Job",),
     "values.prompt": ("Adapter", "Prompt"),
-    "values.request": ("GenerationRequest",),
+    "values.request": ("GenerationRequest", "ScriptCall"),
     "values.result": ("Draft", "ReportLine", "Result"),
     "values.step": ("Step",),
     "values.user": ("User",),
@@ -76,6 +76,7 @@ __all__ = [
     "Result",
     "SavedImage",
     "Script",
+    "ScriptCall",
     "Step",
     "UnknownName",
     "Upscaler",

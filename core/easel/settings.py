@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from easel.errors import SettingsError
-from easel.settings_flags import LaunchFlags, later, no_effect, works
+from easel.settings_flags import LaunchFlags, no_effect, works
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -38,7 +38,7 @@ class Settings(LaunchFlags):
     no_auth: bool = works(False, "with --listen: answer anybody, without a token")
     # what is served
     filebrowser: bool = no_effect(True, "not available yet: the file manager")
-    enable_nsfw_censor: bool = later(False, "pictures are censored")
+    enable_nsfw_censor: bool = works(False, "no unsafe picture leaves; without the censor nothing is made")
     always_hide_tabs: tuple[str, ...] = no_effect((), "not available yet: it belongs to the web page")
     time_log: bool = works(False, "one log line per picture request: where its time went")
     # how it computes

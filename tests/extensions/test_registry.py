@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from easel import GenerationRequest, Job, Prompt, UnknownName
+from easel import GenerationRequest, Job, NotAvailable, Prompt, UnknownName
 from easel.errors import Forbidden
 from easel.extensions.hooks import Hooks
 from easel.extensions.registry import Registry, State
@@ -53,6 +53,36 @@ def test_the_manifest_decides_at_first_sight_the_operator_afterwards(
     again.load()
     assert states(again) == {"on": State.DISABLED, "off": State.ENABLED}
     assert again.hooks.extensions == ("off",)
+
+
+def test_a_required_extension_is_on_and_stays_on(write: Write, root: Path, tmp_path: Path) -> None:
+    write("guard", enabled=False)
+    registry = Registry([root], tmp_path / "state", required=("guard",))
+    registry.load()
+    assert states(registry) == {"guard": State.ENABLED}
+    with pytest.raises(Forbidden, match="extension 'guard' is required by the settings"):
+        registry.disable("guard")
+    with registry.hold() as hooks:
+        assert hooks.extensions == ("guard",)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("@hookimpl\ndef startup(self, app): raise OSError(2, 'no weights')", "guard, which is failed: .* no weights"),
+        (None, "guard, which is not there"),
+    ],
+)
+def test_without_a_required_extension_no_job_runs(
+    body: str | None, words: str, write: Write, root: Path, tmp_path: Path
+) -> None:
+    if body is not None:
+        write("guard", body)
+    registry = Registry([root], tmp_path / "state", required=("guard",))
+    registry.load()
+    registry.start(object())
+    with pytest.raises(NotAvailable, match=words), registry.hold():
+        pass
 
 
 def test_a_worker_that_follows_its_gateway_remembers_nothing(write: Write, registry: Registry, tmp_path: Path) -> None:

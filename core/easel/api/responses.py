@@ -34,4 +34,5 @@ def _about(asked: Asked, job: Job, result: Result) -> dict[str, Any]:
         "seconds": {part: round(seconds, 3) for part, seconds in result.seconds.items()},
         "interrupted": result.interrupted,
         "flags": [list(image.flags) for image in result.images],
+        "scores": [dict(image.scores) for image in result.images],
     }

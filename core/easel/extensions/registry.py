@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from easel.errors import EaselError, ExtensionError, Forbidden, UnknownName
+from easel.errors import EaselError, ExtensionError, Forbidden, NotAvailable, UnknownName
 from easel.extensions.extension import Extension
 from easel.extensions.finder import Found, find_extensions
 from easel.extensions.hooks import Hooks, Owned
@@ -95,13 +95,15 @@ class Registry:
     """The extensions of one process.
 
     `roots`: folders to look in (`finder.standard_roots`, `finder.installed_roots`). `disabled`: names the operator's
-    settings switch off for good. What is switched at run time is remembered in `<state_dir>/extensions.json`, and each
-    extension may keep files below `<state_dir>/extensions/<name>`.
+    settings switch off for good, `required`: those that they insist on, without which no job runs. What is switched at
+    run time is remembered in `<state_dir>/extensions.json`, and each extension may keep files below
+    `<state_dir>/extensions/<name>`.
     """
 
     roots: Sequence[Path]
     state_dir: Path
     disabled: Collection[str] = ()
+    required: Collection[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,9 +125,12 @@ class Registry:
 
     @contextmanager
     def hold(self) -> Iterator[Hooks]:
-        """The set in force now, kept alive while a job runs with it."""
+        """The set in force now, kept alive while a job runs with it. Errors: NotAvailable without a required one."""
         with self._lock:
             held = self._current
+            missing = [name for name in self.required if name not in held.hooks.extensions]
+            if missing:
+                raise NotAvailable(f"the settings require the extension {missing[0]}, {self._whereabouts(missing[0])}")
             held.holders += 1
         try:
             yield held.hooks
@@ -155,7 +160,7 @@ class Registry:
                     entry.reason = "switched off by the settings"
                 elif found.manifest is None:
                     entry.state, entry.reason = State.FAILED, found.reason
-                elif choices.get(found.name, found.manifest.enabled):
+                elif found.name in self.required or choices.get(found.name, found.manifest.enabled):
                     self._switch_on(entry)
             self._swap()
 
@@ -190,9 +195,11 @@ class Registry:
             return entry.status
 
     def disable(self, name: str, *, remember: bool = True) -> ExtensionStatus:
-        """Switch off; running jobs keep it to their end. Errors: UnknownName."""
+        """Switch off; running jobs keep it to their end. Errors: UnknownName, Forbidden."""
         with self._switching:
             entry = self._entry(name)
+            if name in self.required:
+                raise Forbidden(f"extension {name!r} is required by the settings")
             if remember:
                 self._remember(name, False)
             if entry.found.manifest is not None:  # a folder that cannot be read keeps its reason
@@ -273,6 +280,11 @@ class Registry:
             self._swap()  # without those that failed
         self._shut_down_unused()
         return collected
+
+    def _whereabouts(self, name: str) -> str:
+        """In words, why an extension is not in force."""
+        entry = self._entries.get(name)
+        return "which is not there" if entry is None else f"which is {entry.state}: {entry.reason}"
 
     def _entry(self, name: str) -> _Entry:
         if name not in self._entries:

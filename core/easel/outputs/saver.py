@@ -52,6 +52,7 @@ class OutputSaver:
             infotext=image.infotext,
             path=path,
             flags=image.flags,
+            scores=image.scores,
         )
 
     def _save(self, image: Image, job: Job, extension: str, data: bytes) -> str:

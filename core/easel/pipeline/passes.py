@@ -207,7 +207,10 @@ def _listener(batch: Batch) -> Callable[[Step], None]:
 def _preview(batch: Batch, step: Step) -> bytes:
     """A small JPEG of the batch; previews are reviewed like every picture that leaves."""
     kind = "full" if batch.job.request.options.show_progress_type == "Full" else "cheap"
-    drafts = tuple(Image(pixels=Pillow.fromarray(pixels), kind="intermediate") for pixels in step.preview(kind))
+    drafts = tuple(
+        Image(pixels=Pillow.fromarray(pixels), kind="intermediate", index=k)
+        for k, pixels in enumerate(step.preview(kind))
+    )
     reviewed = [image.pixels for image in batch.hooks.review_images(drafts, batch.job)]
     picture = reviewed[0] if len(reviewed) == 1 else grid_image(reviewed, rows=-1, batch_size=len(reviewed))
     data = io.BytesIO()

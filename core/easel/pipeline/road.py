@@ -116,7 +116,8 @@ def _grid(images: Sequence[Image], job: Job) -> tuple[Image, ...]:
         return ()
     first = results[0]
     pixels = grid_image([image.pixels for image in results], rows=options.n_rows, batch_size=request.batch_size)
-    return (replace(first, pixels=pixels, kind="grid", index=0),)
+    flags = tuple(dict.fromkeys(flag for image in results for flag in image.flags))
+    return (replace(first, pixels=pixels, kind="grid", index=0, flags=flags, scores={}),)
 
 
 def _info_with_grid(draft: Draft, saved: Sequence[SavedImage]) -> Mapping[str, Any]:

@@ -37,6 +37,8 @@ class EaselUnderTest(Easel):
         """Start; errors: EaselError when the extension was set aside."""
         super().start()
         for status in self.extensions.list():
+            if status.state is State.DISABLED:  # by its manifest
+                status = self.switch_extension(status.name, True)
             if status.state in (State.FAILED, State.UNAVAILABLE):
                 self.stop()
                 raise EaselError(f"{status.name} is {status.state}: {status.reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +28,7 @@ class Image:
     infotext: str = ""
     suffix: str = ""  # of the file name, e.g. "-before-highres-fix"
     flags: tuple[str, ...] = field(default=())  # what review_images found, e.g. "nsfw"
+    scores: Mapping[str, float] = field(default_factory=dict)  # how sure it was, 0…1, by flag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +47,4 @@ class SavedImage:
     infotext: str = ""
     path: str | None = None
     flags: tuple[str, ...] = field(default=())
+    scores: Mapping[str, float] = field(default_factory=dict)
