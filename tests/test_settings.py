@@ -58,7 +58,7 @@ def test_sources_win_in_order() -> None:
 
 def test_defaults_bind_this_machine_only() -> None:
     settings = read_settings([], {})
-    assert (settings.host, settings.bind_port, settings.api, settings.filebrowser) == ("127.0.0.1", 7860, True, True)
+    assert (settings.host, settings.bind_port, settings.api, settings.filebrowser) == ("127.0.0.1", 7860, True, False)
     assert read_settings(["--nowebui"], {}).bind_port == 7861
     assert not settings.remarks()
 

@@ -11,17 +11,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from easel.errors import (
         BadRequest,
+        Conflict,
+        DiskFull,
         EaselError,
+        Forbidden,
         JobCancelled,
         JobRefused,
         NotAvailable,
         NotFound,
+        TooLarge,
         UnknownName,
     )
     from easel.extensions.extension import Extension
     from easel.extensions.script import Script
     from easel.extensions.task import task
+    from easel.files import FileEntry, ScopedFiles
     from easel.hookspecs import hookimpl
+    from easel.imaging.decode import open_picture
+    from easel.imaging.metadata import GenerationData, generation_data_of
     from easel.imaging.upscale import Upscaler
     from easel.prompt.syntax import ExtraNetworkTag, extract_networks
     from easel.values.conditioning import Conditioning, Control, LatentMask
@@ -36,11 +43,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "errors": ("BadRequest", "EaselError", "JobCancelled", "JobRefused", "NotAvailable", "NotFound", "UnknownName"),
+    "errors": (
+        "BadRequest",
+        "Conflict",
+        "DiskFull",
+        "EaselError",
+        "Forbidden",
+        "JobCancelled",
+        "JobRefused",
+        "NotAvailable",
+        "NotFound",
+        "TooLarge",
+        "UnknownName",
+    ),
     "extensions.extension": ("Extension",),
     "extensions.script": ("Script",),
     "extensions.task": ("task",),
+    "files": ("FileEntry", "ScopedFiles"),
     "hookspecs": ("hookimpl",),
+    "imaging.decode": ("open_picture",),
+    "imaging.metadata": ("GenerationData", "generation_data_of"),
     "imaging.upscale": ("Upscaler",),
     "prompt.syntax": ("ExtraNetworkTag", "extract_networks"),
     "values.conditioning": ("Conditioning", "Control", "LatentMask"),
@@ -58,11 +80,16 @@ __all__ = [
     "Adapter",
     "BadRequest",
     "Conditioning",
+    "Conflict",
     "Control",
+    "DiskFull",
     "Draft",
     "EaselError",
     "Extension",
     "ExtraNetworkTag",
+    "FileEntry",
+    "Forbidden",
+    "GenerationData",
     "GenerationRequest",
     "Image",
     "Job",
@@ -75,14 +102,18 @@ __all__ = [
     "ReportLine",
     "Result",
     "SavedImage",
+    "ScopedFiles",
     "Script",
     "ScriptCall",
     "Step",
+    "TooLarge",
     "UnknownName",
     "Upscaler",
     "User",
     "extract_networks",
+    "generation_data_of",
     "hookimpl",
+    "open_picture",
     "task",
 ]
 

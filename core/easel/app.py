@@ -9,14 +9,16 @@ from typing import Any
 
 from easel import __version__
 from easel.extensions.registry import ExtensionStatus, Registry
+from easel.files import ScopedFiles
 from easel.jobs.jobs import Jobs, Worker
 from easel.models.store import ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
+from easel.values.user import User
 from easel.worker.supervisor import ChildWorker, InProcessWorker
-from easel.worker.workplace import Workplace, build_workplace, extension_registry, fetcher, model_store
+from easel.worker.workplace import Workplace, build_workplace, data_files, extension_registry, fetcher, model_store
 
 log = logging.getLogger("easel")
 
@@ -83,6 +85,10 @@ class Easel:
         if self._worker is not None:
             self._worker.switch(name, on)
         return status
+
+    def files_for(self, user: User) -> ScopedFiles:
+        """The files that this user may see and change: the data folder without what is not theirs."""
+        return data_files(self.settings)
 
     def refresh_models(self) -> None:
         """Look at the model folders again, here and in the worker."""

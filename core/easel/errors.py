@@ -5,13 +5,15 @@ EaselError                        500 / 1
 │   ├── PromptSyntaxError         422 / 11
 │   ├── UnknownName               422 / 12   a checkpoint, sampler, script … that does not exist
 │   ├── BadImage                  422 / 13
-│   └── TooLarge                  413 / 14
+│   ├── TooLarge                  413 / 14
+│   └── Conflict                  409 / 18   there is something else already
 ├── NotFound                      404 / 15
 ├── Unauthorized                  401 / 16
 ├── Forbidden                     403 / 17
 ├── JobRefused                    429 / 20
 ├── JobCancelled                  409 / 21
 ├── NotAvailable                  501 / 22   a feature this edition or version does not have
+├── DiskFull                      507 / 23
 ├── ModelError                    500 / 30
 │   ├── RefusedFile               422 / 31   a pickle, a truncated or foreign file
 │   └── NotANumber                500 / 32
@@ -92,6 +94,13 @@ class TooLarge(BadRequest):
     code = 14
 
 
+class Conflict(BadRequest):
+    """What is there already is not what the request expects."""
+
+    status = 409
+    code = 18
+
+
 class NotFound(EaselError):
     """Not Found"""
 
@@ -132,6 +141,13 @@ class NotAvailable(EaselError):
 
     status = 501
     code = 22
+
+
+class DiskFull(EaselError):
+    """There is no room left."""
+
+    status = 507
+    code = 23
 
 
 class ModelError(EaselError):

@@ -37,7 +37,7 @@ class Settings(LaunchFlags):
     token: str | None = works(None, "clients send it as `Authorization: <token>`")
     no_auth: bool = works(False, "with --listen: answer anybody, without a token")
     # what is served
-    filebrowser: bool = no_effect(True, "not available yet: the file manager")
+    filebrowser: bool = works(False, "the file manager, at /filebrowser/")
     enable_nsfw_censor: bool = works(False, "no unsafe picture leaves; without the censor nothing is made")
     always_hide_tabs: tuple[str, ...] = no_effect((), "not available yet: it belongs to the web page")
     time_log: bool = works(False, "one log line per picture request: where its time went")

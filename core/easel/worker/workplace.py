@@ -70,8 +70,13 @@ def extension_registry(settings: Settings) -> Registry:
     """The extensions that the settings allow, not loaded yet."""
     named = settings.root_extensions if isinstance(settings.root_extensions, str) else None
     roots = standard_roots(settings.data_dir, path=settings.extensions_path, root=named)
-    required = ("nsfw-censor",) if settings.enable_nsfw_censor else ()
-    return Registry((*roots, *installed_roots()), settings.state_dir, required=required, environment=os.environ)
+    return Registry(
+        (*roots, *installed_roots()),
+        settings.state_dir,
+        required=("nsfw-censor",) if settings.enable_nsfw_censor else (),
+        disabled=() if settings.filebrowser else ("filebrowser",),
+        environment=os.environ,
+    )
 
 
 def data_files(settings: Settings) -> ScopedFiles:
