@@ -45,6 +45,7 @@ class Settings(LaunchFlags):
     in_process: bool = works(False, "compute in this process instead of a worker process")
     max_jobs_in_flight: int = works(8, "jobs that the engine takes turns with")
     reproducible: bool = works(False, "a picture's bytes never depend on who else is being served")
+    keep_abandoned: bool = works(False, "a job whose client hung up is finished and kept, not cancelled")
     job_deadline: float = works(3600.0, "seconds after which a job's worker is replaced")
     blade: bool = works(False, "compile the models (torch.compile); the first pictures take longer")
     sd_dynamic_cache: bool = works(False, "keep several checkpoints loaded, as many as memory holds")

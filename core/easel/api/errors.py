@@ -6,6 +6,7 @@ What a handler raises: `{"error", "detail", "body", "errors"}`. A body that cann
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from json import JSONDecodeError
 from typing import Any
@@ -15,7 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from easel.errors import EaselError
+from easel.api.pai import additions_in, failed
+from easel.errors import BadRequest, EaselError
 
 _PYDANTIC_1 = {
     "missing": ("field required", "value_error.missing"),
@@ -35,17 +37,17 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def error_response(error: EaselError, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An error of ours; what a client did wrong is an HTTPException in A1111's words."""
-    name = "HTTPException" if error.status < 500 else type(error).__name__
-    return _four_keys(error.status, name, error.message, headers=headers)
-
-
-def _four_keys(
-    status: int, name: str, detail: str, errors: str = "", headers: dict[str, str] | None = None
+def error_response(
+    error: EaselError, headers: dict[str, str] | None = None, *, more: Mapping[str, Any] | None = None
 ) -> JSONResponse:
-    body = {"error": name, "detail": detail, "body": "", "errors": errors}
-    return JSONResponse(body, status_code=status, headers=headers)
+    """An error of ours; what a client did wrong is an HTTPException in A1111's words. `more` keys stand before."""
+    name = "HTTPException" if error.status < 500 else type(error).__name__
+    body = {**(more or {}), **_four_keys(name, error.message)}
+    return JSONResponse(body, status_code=error.status, headers=headers)
+
+
+def _four_keys(name: str, detail: str, errors: str = "") -> dict[str, str]:
+    return {"error": name, "detail": detail, "body": "", "errors": errors}
 
 
 async def _easel_error(_: Request, error: Exception) -> JSONResponse:
@@ -58,17 +60,24 @@ async def _http_error(_: Request, error: Exception) -> JSONResponse:
     headers = dict(error.headers or {})
     if error.detail == HTTPStatus(error.status_code).phrase:  # no route, wrong method
         return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=headers)
-    return _four_keys(error.status_code, "HTTPException", str(error.detail), headers=headers)
+    body = _four_keys("HTTPException", str(error.detail))
+    return JSONResponse(body, status_code=error.status_code, headers=headers)
 
 
 async def _unreadable(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return JSONResponse({"detail": [_pydantic_1(problem, error.body) for problem in error.errors()]}, status_code=422)
+    problems = [_pydantic_1(problem, error.body) for problem in error.errors()]
+    body: dict[str, Any] = {"detail": problems}
+    if additions := additions_in(error.body.get("alwayson_scripts") if isinstance(error.body, dict) else None):
+        where = ".".join(str(part) for part in problems[0]["loc"][1:])
+        body = failed(additions, BadRequest(f"{where}: {problems[0]['msg']}")) | body
+    return JSONResponse(body, status_code=422)
 
 
 async def _unexpected(_: Request, error: Exception) -> JSONResponse:
     """A fault of ours: the log has the traceback, the caller only its kind."""
-    return _four_keys(500, type(error).__name__, "", "an unexpected error; the server's log tells more")
+    body = _four_keys(type(error).__name__, "", "an unexpected error; the server's log tells more")
+    return JSONResponse(body, status_code=500)
 
 
 def _pydantic_1(problem: dict[str, Any], body: Any) -> dict[str, Any]:

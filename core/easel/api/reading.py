@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from easel.api.pai import KEYS, Additions
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
 from easel.errors import BadRequest, UnknownName
 from easel.models.store import CheckpointInfo
@@ -38,8 +39,11 @@ class Reading:
         self.report.append(ReportLine(item=item, outcome="ignored", reason=reason))
 
 
-def read_overrides(reading: Reading) -> dict[str, Any]:
-    """The checked `override_settings`; nulls are as good as not sent."""
+def read_overrides(reading: Reading, additions: Additions) -> dict[str, Any]:
+    """The checked `override_settings`, and the model and VAE of PAI's additions; nulls are as good as not sent.
+
+    Errors: UnknownName, BadRequest (wrong values, two that contradict each other).
+    """
     checked = {}
     for name, value in (reading.body.override_settings or {}).items():
         if value is None:
@@ -50,16 +54,27 @@ def read_overrides(reading: Reading) -> dict[str, Any]:
             continue
         where = f"override_settings.{name}" if rule else "override_settings"
         checked[name] = reading.app.options.check(name, value, field=where)
+    for name in ("sd_model_checkpoint", "sd_vae"):
+        if not (asked := additions.get(name)):
+            continue
+        where = f"alwayson_scripts.{name}"
+        if checked.get(name) not in (None, asked):
+            allowed = f"as override_settings.{name}, which says {checked[name]!r}"
+            raise BadRequest("contradicts itself", field=where, value=asked, allowed=allowed)
+        checked[name] = reading.app.options.check(name, asked, field=where)
     if checked and not reading.body.override_settings_restore_afterwards:
         reading.ignored("override_settings_restore_afterwards", "options of one request never outlive it")
     return checked
 
 
-def find_checkpoint(reading: Reading, wanted: str | None) -> CheckpointInfo:
-    """The checkpoint of the request, of the options, or the first there is. Errors: UnknownName, RefusedFile."""
+def find_checkpoint(reading: Reading, wanted: str | None, where: str) -> CheckpointInfo:
+    """The checkpoint that the field `where` wants, of the options, or the first there is.
+
+    Errors: UnknownName, RefusedFile.
+    """
     store = reading.app.store
     if wanted:
-        return named_checkpoint(reading, wanted, "override_settings.sd_model_checkpoint")
+        return named_checkpoint(reading, wanted, where)
     chosen = reading.app.options.get("sd_model_checkpoint")
     if not chosen:
         return store.default_checkpoint()
@@ -128,6 +143,8 @@ def read_always_on(reading: Reading) -> tuple[ScriptCall, ...]:
         if name.lower() in _PLAIN_SCRIPTS:
             reading.ignored(f"alwayson_scripts.{name}", "the request's own fields say this")
             continue
+        if isinstance(value, str):  # one of PAI's keys, misspelt?
+            _refuse_unknown_script(reading.app, name)
         arguments = value.get("args") if isinstance(value, dict) else value
         if arguments and not isinstance(arguments, dict | list):
             where = f"alwayson_scripts.{name}.args"
@@ -138,13 +155,17 @@ def read_always_on(reading: Reading) -> tuple[ScriptCall, ...]:
 
 def check_scripts(app: Easel, request: GenerationRequest) -> None:
     """Refuse scripts that are not there, in A1111's words, and wrong arguments, before the job is queued."""
-    scripts = app.extensions.hooks.scripts
-    titles = {owned.script.title.lower(): owned.script.title for owned in scripts.owned}
     for call in (*request.always_on, *([request.script] if request.script else [])):
-        if call.name.lower() not in titles:
-            known = f"; there are: {', '.join(sorted(titles.values()))}" if titles else ""
-            raise BadRequest(f"Script '{call.name}' not found{known}")
-    scripts.bind(request)
+        _refuse_unknown_script(app, call.name)
+    app.extensions.hooks.scripts.bind(request)
+
+
+def _refuse_unknown_script(app: Easel, name: str) -> None:
+    titles = sorted(owned.script.title for owned in app.extensions.hooks.scripts.owned)
+    if name.lower() not in (title.lower() for title in titles):
+        near = get_close_matches(name[:80], [*titles, *KEYS], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise BadRequest(f"Script '{name}' not found{hint}" + (f"; there are: {', '.join(titles)}" if titles else ""))
 
 
 def report_unused(reading: Reading) -> None:

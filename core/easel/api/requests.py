@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from easel.api.infotext_fields import merge_infotext
 from easel.api.limits import check_numbers, check_size
+from easel.api.pai import Additions, split_scripts
 from easel.api.pictures import read_picture
 from easel.api.reading import (
     Reading,
@@ -41,6 +42,7 @@ from easel.values.options import Options
 from easel.values.request import GenerationRequest, Hires, InitImages, Inpaint, Output, ScriptCall
 from easel.values.result import ReportLine
 from easel.values.sampling import find_sampler
+from easel.worker.workplace import data_files
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -62,6 +64,7 @@ class Asked:
     report: tuple[ReportLine, ...]
     defaults: Mapping[str, Any]  # values the model's card chose for fields that were not named
     name: str  # the client's own id of the task
+    additions: Additions
 
 
 def styles_of(settings: Settings) -> tuple[Style, ...]:
@@ -75,14 +78,17 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
     Errors: BadRequest and its kinds, NotFound (no start picture), NotAvailable.
     """
     styles = styles_of(app.settings)
-    body, report = merge_infotext(app, body, styles)
+    scripts, additions = split_scripts(body.alwayson_scripts)
+    body, report = merge_infotext(app, body.model_copy(update={"alwayson_scripts": scripts}), styles)
     reading = Reading(app, body, report)
+    save_dir = _save_dir(app, additions)
     check_numbers(body, app.settings)
-    overrides = read_overrides(reading)
+    overrides = read_overrides(reading, additions)
     options = app.options.resolve(overrides)
     if isinstance(body, Img2ImgBody) and body.initial_noise_multiplier is not None:
         options = replace(options, initial_noise_multiplier=body.initial_noise_multiplier)
-    checkpoint = find_checkpoint(reading, overrides.get("sd_model_checkpoint"))
+    home = "alwayson_scripts" if additions.get("sd_model_checkpoint") else "override_settings"
+    checkpoint = find_checkpoint(reading, overrides.get("sd_model_checkpoint"), f"{home}.sd_model_checkpoint")
     vae = overrides.get("sd_vae") or app.options.get("sd_vae")
     app.store.vae(vae, checkpoint)  # refuses unknown names
     defaults = _card_defaults(body, checkpoint)
@@ -91,7 +97,7 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
     sampler, scheduler = read_sampler(reading)
     prompt, negative, hires = _texts(reading, options, styles, scheduler)
     width, height = _size(body, hires, app.settings)
-    init = _init_images(reading)
+    init = _init_images(reading, additions)
     extras = body.model_extra or {}
     plain_seed = extras.get("seed_enable_extras") is False
     request = GenerationRequest(
@@ -121,7 +127,12 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
         always_on=read_always_on(reading),
         options=options,
         overridden=tuple(overrides),
-        output=Output(save=body.save_images, send=body.send_images),
+        output=Output(
+            save=body.save_images or save_dir is not None,
+            send=body.send_images and save_dir is None,
+            save_dir=save_dir,
+        ),
+        uid=additions.get("uid"),
         strict=extras.get("strict") is True,
         comments=tuple((str(key), str(text)) for key, text in (body.comments or {}).items()),
         **{name: getattr(body, name) for name in _AS_SENT},
@@ -130,7 +141,14 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
     report_unused(reading)
     if request.strict and (unused := [line for line in reading.report if line.outcome == "ignored"]):
         raise BadRequest(f"{unused[0].item} would be ignored: {unused[0].reason} (the request is strict)")
-    return Asked(request, _echo(body), tuple(reading.report), defaults, body.force_task_id or "")
+    name = body.force_task_id or additions.get("id_task")
+    return Asked(request, _echo(body), tuple(reading.report), defaults, name, additions)
+
+
+def _save_dir(app: Easel, additions: Additions) -> str | None:
+    """Where pictures go, checked before anything is computed. Errors: Forbidden, BadRequest."""
+    asked = additions.get("save_dir")
+    return data_files(app.settings).relative(asked) if asked else None
 
 
 def _card_defaults(body: Txt2ImgBody | Img2ImgBody, checkpoint: CheckpointInfo) -> dict[str, Any]:
@@ -220,21 +238,24 @@ def _size(body: Txt2ImgBody | Img2ImgBody, hires: Hires | None, settings: Settin
     return width, height
 
 
-def _init_images(reading: Reading) -> InitImages | None:
-    body = reading.body
+def _init_images(reading: Reading, additions: Additions) -> InitImages | None:
+    body, link = reading.body, additions.get("image_link")
+    if link and (not isinstance(body, Img2ImgBody) or body.init_images):
+        only = "init_images was sent too" if isinstance(body, Img2ImgBody) else "only img2img starts from a picture"
+        reading.ignored("alwayson_scripts.image_link", only)
     if not isinstance(body, Img2ImgBody):
         return None
-    if body.init_images is None:
+    if body.init_images is None and not link:
         raise NotFound("Init image not found")
-    if not body.init_images:
+    texts = {f"init_images[{k}]": text for k, text in enumerate(body.init_images or ())}
+    texts = texts or ({"alwayson_scripts.image_link": link} if link else {})
+    if not texts:
         raise BadRequest("there is no picture to start from", field="init_images", value=[], allowed="at least one")
-    count, expected = len(body.init_images), max(1, body.batch_size)
+    count, expected = len(texts), max(1, body.batch_size)
     if count > expected:
         raise BadRequest(f"bad number of images passed: {count}; expecting {expected} or less", field="init_images")
     return InitImages(
-        pictures=tuple(
-            read_picture(reading.app, text, field=f"init_images[{k}]") for k, text in enumerate(body.init_images)
-        ),
+        pictures=tuple(read_picture(reading.app, text, field=field) for field, text in texts.items()),
         resize_mode=body.resize_mode,
         image_cfg_scale=body.image_cfg_scale,
         inpaint=_inpaint(reading.app, body) if body.mask else None,

@@ -7,19 +7,28 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from easel.api.pai import answered
 from easel.api.requests import Asked
 from easel.api.sdapi_models import GenerationResponse
+from easel.settings import Settings
 from easel.values.job import Job
 from easel.values.result import Result
 
 
-def generation_response(asked: Asked, job: Job, result: Result) -> GenerationResponse:
-    """The whole answer. `info` holds A1111's keys in its order and then `easel`: what became of the request."""
+def generation_response(asked: Asked, job: Job, result: Result, settings: Settings) -> GenerationResponse:
+    """The whole answer. `info` holds A1111's keys in its order and then `easel`: what became of the request.
+
+    `parameters` is A1111's echo of the request, or PAI's summary for a request with PAI's additions.
+    """
     sent = result.images if asked.request.output.send else ()
-    info = {**result.info, "easel": _about(asked, job, result)}
+    about = _about(asked, job, result)
+    info = {**result.info, "easel": about}
+    parameters = dict(asked.parameters)
+    if asked.additions:
+        parameters = answered(settings, asked.additions, asked.name or job.id, result, about["warnings"])
     return GenerationResponse(
         images=[base64.b64encode(image.data).decode("ascii") for image in sent],
-        parameters=dict(asked.parameters),
+        parameters=parameters,
         info=json.dumps(info, ensure_ascii=False, default=lambda value: None),
     )
 

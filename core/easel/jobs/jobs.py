@@ -166,7 +166,7 @@ class Jobs:
         return error if isinstance(error, EaselError) else promise.result()
 
     @contextmanager
-    def listening(self, job: Job, listener: Callable[[], None]) -> Iterator[None]:
+    def listening(self, job: Job, listener: Callable[[], object]) -> Iterator[None]:
         """Call `listener`, from any thread, after every change and progress of a job. Errors: NotFound."""
         record = self._record(job)
         record.listeners = [*record.listeners, listener]

@@ -37,7 +37,7 @@ class Record:
     begun: bool = False  # the worker said so
     started: float = 0.0
     outcome: Future[Result] = field(default_factory=promise)
-    listeners: list[Callable[[], None]] = field(default_factory=list)
+    listeners: list[Callable[[], object]] = field(default_factory=list)
 
     def forget(self) -> None:
         """Let go of the result."""

@@ -141,6 +141,7 @@ class GenerationRequest:
     output: Output = field(default_factory=Output)
     strict: bool = False  # what would be ignored is refused
     comments: tuple[tuple[str, str], ...] = ()
+    uid: str = ""  # whom the client accounts this to; no right comes of it
     task: TaskCall | None = None
 
     @property
