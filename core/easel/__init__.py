@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from easel.hookspecs import hookimpl
     from easel.imaging.decode import open_picture
     from easel.imaging.metadata import GenerationData, generation_data_of
+    from easel.imaging.received import picture_bytes
+    from easel.imaging.resize import resize
     from easel.imaging.upscale import Upscaler
     from easel.prompt.syntax import ExtraNetworkTag, extract_networks
-    from easel.values.conditioning import Conditioning, Control, LatentMask
+    from easel.values.conditioning import Conditioning, Control, Crop, LatentMask, Reference
     from easel.values.image import Image, SavedImage
     from easel.values.job import Job
     from easel.values.prompt import Adapter, Prompt
@@ -63,9 +65,11 @@ _HOMES = {
     "hookspecs": ("hookimpl",),
     "imaging.decode": ("open_picture",),
     "imaging.metadata": ("GenerationData", "generation_data_of"),
+    "imaging.received": ("picture_bytes",),
+    "imaging.resize": ("resize",),
     "imaging.upscale": ("Upscaler",),
     "prompt.syntax": ("ExtraNetworkTag", "extract_networks"),
-    "values.conditioning": ("Conditioning", "Control", "LatentMask"),
+    "values.conditioning": ("Conditioning", "Control", "Crop", "LatentMask", "Reference"),
     "values.image": ("Image", "SavedImage"),
     "values.job": ("Job",),
     "values.prompt": ("Adapter", "Prompt"),
@@ -82,6 +86,7 @@ __all__ = [
     "Conditioning",
     "Conflict",
     "Control",
+    "Crop",
     "DiskFull",
     "Draft",
     "EaselError",
@@ -99,6 +104,7 @@ __all__ = [
     "NotAvailable",
     "NotFound",
     "Prompt",
+    "Reference",
     "ReportLine",
     "Result",
     "SavedImage",
@@ -114,6 +120,8 @@ __all__ = [
     "generation_data_of",
     "hookimpl",
     "open_picture",
+    "picture_bytes",
+    "resize",
     "task",
 ]
 

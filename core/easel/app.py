@@ -14,6 +14,7 @@ from easel.jobs.jobs import Jobs, Worker
 from easel.models.store import ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
+from easel.values.job import Job
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
 from easel.values.user import User
@@ -39,7 +40,7 @@ class Easel:
         self.jobs = Jobs(
             max_in_flight=settings.max_jobs_in_flight,
             deadline=settings.job_deadline,
-            admit=lambda job: self.extensions.hooks.admit_job(job),
+            admit=self._admit,
             job_changed=lambda job: self.extensions.hooks.job_changed(job),
         )
         self._build = build
@@ -78,6 +79,11 @@ class Easel:
         except asyncio.CancelledError:
             self.jobs.signal("cancel", job)
             raise
+
+    def _admit(self, job: Job) -> None:
+        hooks = self.extensions.hooks
+        job.scripts = hooks.scripts.bind(job.request)
+        hooks.admit_job(job)
 
     def switch_extension(self, name: str, on: bool) -> ExtensionStatus:
         """Switch an extension on or off here and in the worker; running jobs keep the set they began with."""

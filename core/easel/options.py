@@ -1,4 +1,5 @@
-"""The options of `/sdapi/v1/options`: A1111's 312 names, their rules, the values in force, kept in one JSON file.
+"""The options of `/sdapi/v1/options`: A1111's 312 names and its ControlNet extension's 18, their rules, the values in
+force, kept in one JSON file.
 
 What is allowed stands in `options.json` beside this file: the default (which also gives the type), `choices`, `range`,
 `pattern`, and `fixed` for what only the operator may change: paths (from the data folder on), file-name patterns,

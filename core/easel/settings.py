@@ -41,6 +41,13 @@ class Settings(LaunchFlags):
     enable_nsfw_censor: bool = works(False, "no unsafe picture leaves; without the censor nothing is made")
     always_hide_tabs: tuple[str, ...] = no_effect((), "not available yet: it belongs to the web page")
     time_log: bool = works(False, "one log line per picture request: where its time went")
+    # ControlNet
+    controlnet_dir: Path | None = works(None, "more ControlNets in this folder")
+    controlnet_annotator_models_path: Path | None = works(None, "preprocessors' weights (default: models/Annotators)")
+    controlnet_preprocessor_cache_size: int = works(16, "maps that are kept, to be used again")
+    no_half_controlnet: bool = no_effect(False, "ControlNets compute as their checkpoint does (--no-half)")
+    controlnet_loglevel: str = no_effect("", "use --loglevel")
+    controlnet_tracemalloc: bool = no_effect(False, "use a memory profiler")
     # how it computes
     in_process: bool = works(False, "compute in this process instead of a worker process")
     max_jobs_in_flight: int = works(8, "jobs that the engine takes turns with")

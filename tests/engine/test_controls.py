@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from easel.engine.engine import ModelSpec
-from easel.values.conditioning import Control
+from easel.values.conditioning import Control, Reference
 
 SOFT = tuple(0.825 ** (12 - n) for n in range(13))  # "My prompt is more important"
 CANNY, DEPTH = "control_v11p_sd15_canny", "control_v11f1p_sd15_depth"
@@ -65,6 +65,20 @@ def test_recorded(
     assert difference.mean() <= 0.05
 
 
+def test_a_recorded_reference(goldens: Path, sitting: Callable[..., Any]) -> None:
+    folder = goldens / "controlnet"
+    body = json.loads((folder / "c18_reference_only.request.json").read_text())["json"]
+    kept = ("prompt", "negative_prompt", "steps", "width", "height", "seed", "cfg_scale")
+    one = sitting(sampler=body["sampler_name"], **{key: body[key] for key in kept})
+    plan = one.plan()
+    reference = Reference(picture=pixels(folder / "c18_reference_only_1.png"))
+    plan = replace(plan, conditioning=replace(plan.conditioning, references=(reference,)))
+    picture = one.engine.decode(one.job, one.model, one.engine.denoise(one.job, one.model, plan))[0]
+    difference = np.abs(picture.astype(int) - pixels(folder / "c18_reference_only_0.png"))
+    assert difference.max() <= 2
+    assert difference.mean() <= 0.05
+
+
 @pytest.fixture
 def control(tiny_data: Path) -> Control:
     hint = np.random.default_rng(3).random((64, 64, 3), dtype=np.float32)
@@ -85,6 +99,49 @@ def test_jobs_with_and_without_controls_run_side_by_side(
     for a, b in zip(alone, among, strict=True):
         assert np.abs(a.astype(int) - b.astype(int)).max() <= 2
     assert not np.array_equal(paint(2), alone[1])
+
+
+def test_references_beside_each_other(engine: Any, sitting: Callable[..., Any], in_threads: Callable[..., Any]) -> None:
+    picture = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    wishes = [(), (Reference(picture=picture),), (Reference(picture=picture[::-1], weight=0.4, fidelity=1.0),)]
+
+    def paint(references: tuple[Reference, ...]) -> Any:
+        one = sitting(steps=3)
+        plan = one.plan()
+        plan = replace(plan, conditioning=replace(plan.conditioning, references=references))
+        return engine.decode(one.job, one.model, engine.denoise(one.job, one.model, plan))[0]
+
+    alone = [paint(wish) for wish in wishes]
+    among = in_threads([lambda wish=wish: paint(wish) for wish in wishes])
+    for a, b in zip(alone, among, strict=True):
+        assert np.abs(a.astype(int) - b.astype(int)).max() <= 2
+    assert len({picture.tobytes() for picture in alone}) == len(wishes)
+    outside = Reference(picture=picture, start=0.95)
+    assert np.abs(paint((outside,)).astype(int) - alone[0]).max() <= 1
+
+
+def test_regions_and_pooling(sitting: Callable[..., Any], control: Control) -> None:
+    def paint(*controls: Control) -> Any:
+        one = sitting(steps=2)
+        return one.engine.decode(one.job, one.model, one.engine.denoise(one.job, one.model, controlled(one, *controls)))
+
+    ones = np.ones((64, 64), np.float32)
+    free, full = paint()[0].astype(int), paint(control)[0].astype(int)
+    assert np.abs(paint(replace(control, region=ones))[0] - full).max() <= 1
+    assert np.abs(paint(replace(control, region=0 * ones))[0] - free).max() <= 1
+    pooled = paint(replace(control, pooled=True))[0]
+    assert not np.array_equal(pooled, full)
+    assert not np.array_equal(pooled, free)
+
+
+def test_a_map_smaller_than_the_grid_is_continued(sitting: Callable[..., Any], control: Control) -> None:
+    def paint(control: Control) -> Any:
+        one = sitting(steps=1)
+        return one.engine.decode(one.job, one.model, one.engine.denoise(one.job, one.model, controlled(one, control)))
+
+    hint = control.hint.copy()
+    hint[:, 50:] = hint[:, 49:50]
+    assert np.array_equal(paint(replace(control, hint=hint))[0], paint(replace(control, hint=hint[:, :50]))[0])
 
 
 def test_on_the_positive_text_only(engine: Any, sitting: Callable[..., Any], control: Control) -> None:

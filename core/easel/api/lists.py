@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
-from easel.api.pictures import picture_bytes
 from easel.api.requests import styles_of
 from easel.api.sdapi_models import PngInfoBody, PngInfoResponse
 from easel.imaging.decode import open_picture
 from easel.imaging.metadata import generation_data_of
+from easel.imaging.received import picture_bytes
 from easel.imaging.upscale import LATENT_MODES, all_upscalers
 from easel.models.layout import read_layout
 from easel.prompt.infotext import parse_infotext
@@ -184,7 +184,7 @@ def _script_info(script: Script, tab: str) -> dict[str, Any]:
 
 
 def _png_info(app: Easel, image: str) -> PngInfoResponse:
-    data = picture_bytes(app, image, field="image")
+    data = picture_bytes(app.fetcher, image, field="image")
     found = generation_data_of(open_picture(data, field="image", max_pixels=app.settings.max_input_pixels))
     parameters = parse_infotext(found.infotext, styles_of(app.settings))
     return PngInfoResponse(info=found.infotext, items=dict(found.items), parameters=parameters)

@@ -193,9 +193,11 @@ def _picture(model: ModelSpec, plan: DenoisePlan, index: int) -> NDArray[np.floa
     noise, request, texts = plan.pictures[index], plan.request, plan.texts
     if not isinstance(texts, FakeTexts):
         raise TypeError("these texts were encoded by another engine")
-    controls = [(one.model, one.weight, one.start, one.end, one.hint.sum()) for one in plan.conditioning.controls]
+    steering = plan.conditioning
+    controls = [(one.model, one.weight, one.start, one.end, one.hint.sum()) for one in steering.controls]
+    references = [(one.weight, one.fidelity, one.start, one.end, one.picture.sum()) for one in steering.references]
     said = (texts.positive[index], texts.negative[index], noise, model, plan.sampler, plan.scheduler, plan.steps)
-    options = (request.cfg_scale, request.subseed_strength, request.eta, plan.refiner, plan.fill, controls)
+    options = (request.cfg_scale, request.subseed_strength, request.eta, plan.refiner, plan.fill, controls, references)
     digest = hashlib.sha256(repr((said, options)).encode()).digest()
     coarse = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big"))).random((4, 4, 3))
     return _resized(coarse, (plan.width // SIDE, plan.height // SIDE), Image.Resampling.BICUBIC)

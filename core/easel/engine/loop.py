@@ -18,6 +18,7 @@ import torch
 from easel.engine.controls import residuals
 from easel.engine.latents import is_finite
 from easel.engine.pictures import Picture, Row
+from easel.engine.references import remembered
 from easel.engine.turns import Turns
 from easel.engine.work import Call, Run
 from easel.errors import EaselError, NotANumber
@@ -214,7 +215,8 @@ class Loop:
         vector = torch.cat(vectors) if vectors else None
         start = perf_counter()
         added = residuals(self._bench.controlnet, [row.controls for row in rows], x, timesteps, context, vector)
-        outputs = model.predict(x, timesteps, context, vector, added, torch.cat(extra) if extra else None)
+        with remembered(model, [row.references for row in rows], timesteps, context, vector):
+            outputs = model.predict(x, timesteps, context, vector, added, torch.cat(extra) if extra else None)
         self._bench.finish()  # the one wait of a tick, so that everybody is charged for his own
         self._counts["forward_seconds"] += perf_counter() - start
         self._counts["ticks"] += 1

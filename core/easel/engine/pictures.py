@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from easel.engine.guidance import Guidance
     from easel.engine.latents import Blend
     from easel.engine.levels import Levels
+    from easel.engine.references import PictureReference, RowReference
     from easel.engine.samplers.protocol import SamplerRun
     from easel.engine.texts import Encoded, PictureTexts
     from easel.engine.weights import Weights
@@ -58,6 +59,7 @@ class Row:
     extra: Tensor | None  # (1, c, h, w), see Target
     controls: tuple[RowControl, ...]
     group: tuple[object, ...]
+    references: tuple[RowReference, ...] = ()
     output: Tensor | None = None  # (1, C, h, w)
 
 
@@ -72,6 +74,7 @@ class Picture:
     start: Tensor
     steps: int
     controls: tuple[PictureControl, ...] = ()
+    references: tuple[PictureReference, ...] = ()
     switch: Switch | None = None
     blend: Blend | None = None
     rows: list[Row] = field(default_factory=list)  # what the pending evaluation needs
@@ -140,6 +143,17 @@ class Picture:
         if self.guidance.picture_scale is not None and target.extra is not None and len(texts) > len(parts):
             blind = torch.zeros_like(target.extra)
             self.rows.append(replace(self.rows[-1], extra=blind))
+        if self.references:
+            self._look(timestep, [n >= len(parts) for n in range(len(self.rows))])
+
+    def _look(self, timestep: float, negative: list[bool]) -> None:
+        """Let the rows look at the references that count now."""
+        found = [one.at(self.shown / self.steps, timestep, negative) for one in self.references]
+        columns = [column for column in found if column]
+        weights = tuple(column[0].weight for column in columns)
+        for n, row in enumerate(self.rows):
+            row.references = tuple(column[n] for column in columns)
+            row.group = (*row.group, weights)
 
     def _row(self, x: Tensor, timestep: float, text: Encoded, *, negative: bool) -> Row:
         done = self.shown / self.steps

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from easel.models.checkpoint import LoadedCheckpoint
     from easel.models.controlnet import ControlNet
     from easel.models.families.family import Blueprint, Family
+    from easel.models.layout import Layout
     from easel.models.placement import Placement
     from easel.models.store import CheckpointInfo, ModelFile, ModelStore
 
@@ -70,8 +71,7 @@ class Bench:
             key = (info.path, info.path.stat().st_mtime_ns)
             if key not in self._described:
                 layout = read_layout(info.path)
-                weights = sum(prod(spec.shape) for spec in layout.tensors.values())
-                self._described[key] = Described(*read_checkpoint(layout), weights * self._placement.dtype.itemsize)
+                self._described[key] = Described(*read_checkpoint(layout), self._bytes(layout))
             return self._described[key]
         except OSError as error:
             raise ModelError(f"{info.filename}: the file cannot be read any more") from error
@@ -109,9 +109,21 @@ class Bench:
     def controlnet(self, path: Path) -> ControlNet:
         """A loaded ControlNet; RefusedFile, ModelError."""
         start = perf_counter()
-        net = self._cache.get(("controlnet", path), lambda: load_controlnet(path, self._placement))
+        if path not in self._sizes:
+            self._sizes[path] = self._size(path)
+        net = self._cache.get(("controlnet", path), lambda: load_controlnet(path, self._placement), self._sizes[path])
         self.seconds += perf_counter() - start
         return net
+
+    def _size(self, path: Path) -> int:
+        """About what a file of weights takes in memory; 0 when it cannot be read, which loading it will tell."""
+        try:
+            return self._bytes(read_layout(path))
+        except (ModelError, OSError):
+            return 0
+
+    def _bytes(self, layout: Layout) -> int:
+        return sum(prod(spec.shape) for spec in layout.tensors.values()) * self._placement.dtype.itemsize
 
     def finish(self) -> None:
         """Wait for the device; raises what went wrong on it meanwhile."""

@@ -24,13 +24,15 @@ class Script:
     """A script of an extension.
 
     `title` is what requests name (any case). A selectable script is chosen by `script_name`; an `always_on` one takes
-    its arguments from `alwayson_scripts` and runs with its defaults when not mentioned.
+    its arguments from `alwayson_scripts` and runs with its defaults when not mentioned. A `variadic` one takes any
+    number of equal arguments: its model's only field is the list of them.
     """
 
     title: str
     arguments: type[BaseModel]
     always_on: bool = False
     tabs: tuple[TabName, ...] = ("txt2img", "img2img")
+    variadic: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no title or no pydantic model, while the author's own code is running."""
@@ -44,7 +46,10 @@ class Script:
         from pydantic import ValidationError
 
         names = list(self.arguments.model_fields)
-        if isinstance(arguments, Mapping):
+        if self.variadic and (not isinstance(arguments, Mapping) or names[0] not in arguments):
+            # one argument need not be in a list
+            named = {names[0]: [arguments] if isinstance(arguments, Mapping) else list(arguments)}
+        elif isinstance(arguments, Mapping):
             unknown = [name for name in arguments if name not in names]
             if unknown:
                 raise UnknownName.among(f"{where} of {self.title!r}", str(unknown[0]), names)
@@ -65,8 +70,11 @@ class Script:
 
     def _bad_argument(self, error: Any, names: list[str], where: str) -> BadRequest:
         first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
+        name, *inner = map(str, first["loc"] or [""])
         position = f"{where}[{names.index(name)}]" if name in names else where
+        if self.variadic and inner:
+            position, name = f"{where}[{inner[0]}]", " of ".join(inner[:0:-1]) or f"{self.title} {inner[0]}"
+        position += "".join(f".{part}" for part in inner[1 if self.variadic else 0 :])
         schema = self.arguments.model_json_schema().get("properties", {}).get(name, {})
         allowed = "; ".join(f"{key} {schema[key]}" for key in ("type", "enum", "minimum", "maximum") if key in schema)
         return BadRequest(

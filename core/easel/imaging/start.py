@@ -27,6 +27,7 @@ from easel.imaging.masks import (
 )
 from easel.imaging.resize import FILL, STRETCH, resize
 from easel.imaging.upscale import BUILT_IN, Upscaler, find_upscaler
+from easel.values.conditioning import Crop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,6 +85,13 @@ class Start:
     pictures: tuple[StartPicture, ...]
     mask: StartMask | None = None
     blank_mask: bool = False
+
+    @property
+    def crop(self) -> Crop | None:
+        """What of the start pictures a pass over the masked part sees; None when it sees them whole."""
+        if self.mask is None or self.mask.box is None:
+            return None
+        return Crop(self.mask.box, self.mask.cover.size)
 
     def mask_pictures(self, result: Pixels, options: Options) -> tuple[tuple[str, Pixels], ...]:
         """(suffix, picture) of the extra pictures that the options `return_mask`, `return_mask_composite` ask for.

@@ -26,7 +26,8 @@ FOLDERS: Mapping[Kind, tuple[str, ...]] = {
 }
 TREE = (
     *(folder for folders in FOLDERS.values() for folder in folders),
-    "models/GFPGAN", "models/Codeformer", "models/BeautifulPrompt", "outputs", "extensions", "users",
+    "models/Annotators", "models/GFPGAN", "models/Codeformer", "models/BeautifulPrompt",
+    "outputs", "extensions", "users",
 )  # fmt: skip
 OLD_HASH = re.compile(r"[0-9a-fA-F]{8}")
 STARTER = Path(__file__).parent.parent / "starter"
@@ -171,6 +172,10 @@ class ModelStore:
     def find(self, kind: Kind, name: str) -> ModelFile:
         """A file of `kind` by name, file name, stem, alias or hash; UnknownName, RefusedFile."""
         return _find(name, self.files(kind), kind)
+
+    def old_hash(self, file: ModelFile) -> str:
+        """A1111's first hash, 8 hex digits, which it still lists ControlNets with; "" for what is no single file."""
+        return old_hash(file.path) if file.path.is_file() else ""
 
     def hash(self, file: File) -> File:
         """`file` with its hash, computed if need be (seconds for a large file); unchanged with hashing off."""

@@ -72,4 +72,6 @@ def _wanted(image: Image, job: Job) -> bool:
         return True
     if image.kind == "grid":
         return output.save and options.grid_save
+    if image.kind == "control":
+        return output.save and options.control_net_detectmap_autosaving
     return output.save and options.samples_save

@@ -23,6 +23,7 @@ from easel.values.step import Step
 
 if TYPE_CHECKING:
     from easel.imaging.start import Start
+    from easel.values.conditioning import Crop
 
 
 Pairs = tuple[tuple[str, str], ...]
@@ -58,8 +59,17 @@ class _Setup:
     negative: tuple[str, ...]
 
 
-def first_pass(batch: Batch, start: Start | None) -> tuple[Latents, Pairs]:
-    """Texts to latents, and what the texts add to the infotext.
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a pass made, what steered it, and what its texts add to the infotext."""
+
+    latents: Latents
+    steering: Conditioning
+    infotext: Pairs
+
+
+def first_pass(batch: Batch, start: Start | None) -> Passed:
+    """Texts to latents.
 
     With `start` the pass begins at the noised start pictures (img2img, inpainting).
     """
@@ -73,11 +83,11 @@ def first_pass(batch: Batch, start: Start | None) -> tuple[Latents, Pairs]:
         positive=prompt.positive,
         negative=prompt.negative,
     )
-    plan = _plan(batch, setup)
+    plan = _plan(batch, setup, None if start is None else start.crop)
     if start is not None:
         plan = _from_start(batch, plan, start)
     plan = _refined(batch, plan, setup)
-    return batch.engine.denoise(batch.job, batch.model, plan), plan.texts.extra_infotext
+    return _passed(batch, batch.model, plan)
 
 
 def _refined(batch: Batch, plan: DenoisePlan, setup: _Setup) -> DenoisePlan:
@@ -127,7 +137,7 @@ def _from_start(batch: Batch, plan: DenoisePlan, start: Start) -> DenoisePlan:
     )
 
 
-def hires_pass(batch: Batch, frame: Frame, model: ModelSpec, latents: Latents) -> Latents:
+def hires_pass(batch: Batch, frame: Frame, model: ModelSpec, latents: Latents) -> Passed:
     """Latents of the target size, denoised again with exactly the hires steps."""
     request, prompt, hires = batch.job.request, batch.prompt, batch.job.request.hires
     assert hires is not None
@@ -143,12 +153,18 @@ def hires_pass(batch: Batch, frame: Frame, model: ModelSpec, latents: Latents) -
     second = replace(batch, model=model, parts_done=batch.parts_done + 1)
     plan = replace(_plan(second, setup), init=latents, denoising_strength=hires.denoising_strength, exact_steps=True)
     plan = _refined(second, plan, setup)
-    return batch.engine.denoise(batch.job, model, plan)
+    return _passed(batch, model, plan)
 
 
-def _plan(batch: Batch, setup: _Setup) -> DenoisePlan:
+def _passed(batch: Batch, model: ModelSpec, plan: DenoisePlan) -> Passed:
+    latents = batch.engine.denoise(batch.job, model, plan)
+    return Passed(latents, plan.conditioning, plan.texts.extra_infotext)
+
+
+def _plan(batch: Batch, setup: _Setup, crop: Crop | None = None) -> DenoisePlan:
+    frame = setup.frame
     steering = Conditioning(
-        stage=setup.stage, width=setup.frame.grid_width, height=setup.frame.grid_height, images=len(batch.noise)
+        stage=setup.stage, width=frame.width, height=frame.height, images=len(batch.noise), crop=crop
     )
     return DenoisePlan(
         request=batch.job.request,

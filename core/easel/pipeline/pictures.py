@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import numpy as np
 from PIL import Image as Pillow
@@ -18,7 +19,7 @@ from easel.imaging.resize import STRETCH, resize
 from easel.imaging.start import Start, prepare_start
 from easel.imaging.upscale import LATENT_MODES, all_upscalers, find_upscaler
 from easel.pipeline.frame import Frame
-from easel.pipeline.passes import Batch, Pairs, first_pass, hires_pass
+from easel.pipeline.passes import Batch, Pairs, Passed, first_pass, hires_pass
 from easel.pipeline.road import Run, ignored, refuse_ignored
 from easel.prompt.syntax import extract_networks
 from easel.values.image import Image
@@ -26,6 +27,23 @@ from easel.values.job import Job, Progress
 from easel.values.prompt import Prompt
 from easel.values.request import GenerationRequest
 from easel.values.result import Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a batch adds to the infotext."""
+
+    networks: Pairs = ()
+    scripts: Pairs = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One batch's pictures, those that show what steered it, and what it adds to the infotext."""
+
+    images: list[Image]
+    maps: tuple[Pillow.Image, ...]
+    told: Told
 
 
 class Pictures:
@@ -53,15 +71,20 @@ def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
     start = _start(hooks, request) if request.init is not None else None
     blank_mask = start is not None and start.blank_mask
     images: list[Image] = []
-    extra: Pairs = ()
+    maps: tuple[Image, ...] = ()
+    told = Told()
     for number in range(request.n_iter):
         if number and job.interrupted:
             break
         job.next_batch()
-        made, extra = _batch(engine, hooks, job, model, facts, frame, start, number)
-        images += made
-    described = info(request, facts, images, extra, blank_mask=blank_mask, started=job.created)
-    return Draft(images=tuple(images), info=described)
+        made = _batch(engine, hooks, job, model, facts, frame, start, number)
+        images += made.images
+        told = made.told
+        maps = maps or tuple(Image(pixels=pixels, kind="control", index=k) for k, pixels in enumerate(made.maps))
+    described = info(
+        request, facts, images, told.networks, scripts=told.scripts, blank_mask=blank_mask, started=job.created
+    )
+    return Draft(images=(*images, *maps), info=described)
 
 
 def _hashed(engine: Engine, job: Job, facts: ModelFacts) -> GenerationRequest:
@@ -118,8 +141,7 @@ def _batch(
     frame: Frame,
     start: Start | None,
     number: int,
-) -> tuple[list[Image], Pairs]:
-    """One batch's pictures, and what its networks add to the infotext."""
+) -> Made:
     request = job.request
     count = len(start.pictures) if start else request.batch_size
     prompt = _without_networks(hooks.rewrite_prompt(_prompt(request, count), job), job)
@@ -136,15 +158,23 @@ def _batch(
         parts=_parts(request),
         step=facts.pixels_per_latent,
     )
-    latents, extra = first_pass(batch, start)
+    first = last = first_pass(batch, start)
     model = batch.model
     if request.hires is not None and not job.stopping:
         target = hires_size(request.width, request.height, request.hires, facts.pixels_per_latent)
-        frame, model, latents = _hires(batch, target, latents)
+        frame, model, last = _hires(batch, target, first.latents)
     job.tell(replace(job.progress, stage="decode"))
-    pictures = [Pillow.fromarray(frame.crop(one)) for one in engine.decode(job, model, latents)]
-    extra = (*prompt.extra_infotext, *extra)
-    return _finished(batch, facts, start, pictures, number, extra), extra
+    pictures = [Pillow.fromarray(frame.crop(one)) for one in engine.decode(job, model, last.latents)]
+    told = Told((*prompt.extra_infotext, *first.infotext), first.steering.infotext)
+    return Made(_finished(batch, facts, start, pictures, number, told), _maps(first, last), told)
+
+
+def _maps(first: Passed, last: Passed) -> tuple[Pillow.Image, ...]:
+    """The maps of both passes: of what acts in both, the hires pass's comes first, as in A1111."""
+    if last is first:
+        return first.steering.maps
+    pairs = zip_longest(last.steering.maps, first.steering.maps)
+    return tuple(pixels for pair in pairs for pixels in pair if pixels is not None)
 
 
 def _prompt(request: GenerationRequest, count: int) -> Prompt:
@@ -176,7 +206,7 @@ def _without_networks(prompt: Prompt, job: Job) -> Prompt:
     return prompt
 
 
-def _hires(batch: Batch, target: HiresSize, latents: Latents) -> tuple[Frame, ModelSpec, Latents]:
+def _hires(batch: Batch, target: HiresSize, latents: Latents) -> tuple[Frame, ModelSpec, Passed]:
     """Upscale the first pass's latents, or its decoded pictures, and denoise again: also with which frame and model."""
     engine, job, hires = batch.engine, batch.job, batch.job.request.hires
     assert hires is not None
@@ -206,7 +236,7 @@ def _finished(
     start: Start | None,
     pictures: Sequence[Pillow.Image],
     number: int,
-    added: Pairs,
+    told: Told,
 ) -> list[Image]:
     """Put img2img results back into their pictures, give each its infotext, and let the hooks process them."""
     job, request = batch.job, batch.job.request
@@ -221,7 +251,7 @@ def _finished(
             negative_prompt=request.negative_prompt,
         )
         blank = start is not None and start.blank_mask
-        text = infotext(request, facts, image, added, blank_mask=blank)
+        text = infotext(request, facts, image, told.networks, scripts=told.scripts, blank_mask=blank)
         image = replace(image, infotext=text)
         images.append(image)
         for suffix, pixels in start.mask_pictures(picture, request.options) if start else ():

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image as Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """One ControlNet unit, its picture already turned into a map.
 
-    `hint`: (H, W, 3) float32 in 0…1 at the pass's pixel size. `soft_weights` scale the 13 (SD1) residuals one by one
-    (control modes); `on_cond_only` leaves the negative rows uncontrolled ("ControlNet is more important").
+    `hint`: (H, W, 3) float32 in 0…1 (-1 where an inpainting ControlNet is to invent), at the pass's size.
+    `soft_weights` scale the 13 (SD1) residuals one by one (control modes); `on_cond_only` leaves the negative rows
+    uncontrolled ("ControlNet is more important"); `pooled` takes each residual's mean over the picture (shuffle);
+    `region` (h, w) in 0…1 says where the control acts.
     """
 
     model: str  # path of the ControlNet's weights
@@ -25,6 +28,22 @@ class Control:
     end: float = 1.0
     soft_weights: tuple[float, ...] | None = None
     on_cond_only: bool = False
+    pooled: bool = False
+    region: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A picture that the denoiser's self-attention looks at (reference only), at the pass's size.
+
+    `weight`: the share of the layers that look, the widest first. `fidelity` 0…1: how far the negative rows look away.
+    """
+
+    picture: NDArray[np.uint8]  # (H, W, 3)
+    weight: float = 1.0
+    fidelity: float = 0.5
+    start: float = 0.0  # fraction of the steps
+    end: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +53,29 @@ class LatentMask:
     mask: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """An inpainting pass over a part only: `box` (left, top, right, bottom) of start pictures of `size`."""
+
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditioning:
-    """The steering of one pass over one batch; `add_conditioning` hooks return a changed copy."""
+    """The steering of one pass over one batch; `add_conditioning` hooks return a changed copy.
+
+    `maps` are pictures that show the steering: they follow the results in the response. `infotext` are pairs that the
+    generation data gain. Both count in the first batch of a job only, `infotext` in its first pass.
+    """
 
     stage: Literal["first", "hires"] = "first"
-    width: int
+    width: int  # pixels of the picture; the model's grid may be a little larger
     height: int
     images: int
+    crop: Crop | None = None
     controls: tuple[Control, ...] = ()
+    references: tuple[Reference, ...] = ()
     mask: LatentMask | None = None
+    maps: tuple[Pixels, ...] = ()
+    infotext: tuple[tuple[str, str], ...] = ()

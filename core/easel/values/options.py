@@ -71,6 +71,12 @@ class Options:
     use_old_hires_fix_width_height: bool = False
     hires_fix_use_firstpass_conds: bool = False
     hires_fix_refiner_pass: str = "second pass"  # where a refiner works: "first pass", "second pass", "both passes"
+    # ControlNet
+    control_net_unit_count: int = 3
+    control_net_inpaint_blur_sigma: int = 7
+    control_net_no_detectmap: bool = False
+    control_net_detectmap_autosaving: bool = False
+    controlnet_ignore_noninpaint_mask: bool = False
     # faces
     face_restoration: bool = False
     face_restoration_model: str = "CodeFormer"

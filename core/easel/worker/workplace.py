@@ -51,6 +51,7 @@ def model_store(settings: Settings) -> ModelStore:
         "vae": (settings.vae_dir,),
         "lora": (settings.lora_dir, settings.lyco_dir_backcompat),
         "embedding": (settings.embeddings_dir,),
+        "controlnet": (settings.controlnet_dir,),
     }
     return ModelStore(
         settings.data_dir,
