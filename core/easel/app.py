@@ -11,7 +11,7 @@ from easel import __version__
 from easel.extensions.registry import ExtensionStatus, Registry
 from easel.files import ScopedFiles
 from easel.jobs.jobs import Jobs, Worker
-from easel.models.store import ModelStore
+from easel.models.store import CheckpointInfo, ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
 from easel.values.job import Job
@@ -66,12 +66,13 @@ class Easel:
         self.extensions.stop()
 
     async def run_task(self, extension: str, task: str, arguments: Mapping[str, Any], *, user: str = "") -> Result:
-        """Run a task of an extension in a worker and wait; a caller that gives up cancels it.
+        """Run a task of an extension (of the core: "") in a worker and wait; a caller that gives up cancels it.
 
         Errors: NotFound (no such task is switched on), BadRequest (arguments), JobRefused, and its failure.
         """
         called = TaskCall(extension, task, arguments)
-        self.extensions.hooks.task(called).parse(arguments)
+        if extension:  # the core's own tasks (`pipeline.upkeep`) are known to workers alone
+            self.extensions.hooks.task(called).parse(arguments)
         request = GenerationRequest(kind="task", task=called, options=self.options.resolve({}))
         job = await asyncio.to_thread(self.jobs.submit, request, user=user)
         try:
@@ -95,6 +96,12 @@ class Easel:
     def files_for(self, user: User) -> ScopedFiles:
         """The files that this user may see and change: the data folder without what is not theirs."""
         return data_files(self.settings)
+
+    def chosen_checkpoint(self) -> CheckpointInfo:
+        """The checkpoint that the options name, or the first there is."""
+        chosen = self.options.get("sd_model_checkpoint")
+        found = next((one for one in self.store.checkpoints() if one.filename == chosen), None)
+        return found or self.store.default_checkpoint()
 
     def refresh_models(self) -> None:
         """Look at the model folders again, here and in the worker."""

@@ -163,7 +163,7 @@ class LaunchFlags:
     no_download_sd_model: bool = no_effect(False, "nothing is ever downloaded; the starter model is built in")
     subpath: str | None = works(None, "everything below /SUBPATH (behind a reverse proxy)")
     add_stop_route: bool = later(False, "a route that stops the server")
-    api_server_stop: bool = later(False, "routes that stop or restart the server")
+    api_server_stop: bool = works(False, "routes that stop the server")
     timeout_keep_alive: int = works(30, "seconds an idle connection is kept open")
     disable_all_extensions: bool = later(False, "running without any extension")
     disable_extra_extensions: bool = later(False, "running with Easel's own extensions only")

@@ -1,22 +1,20 @@
-"""The server's own state: options, launch flags, memory."""
+"""The server's own state: options and launch flags."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from fastapi import APIRouter
 
 from easel.api.sdapi_models import Dict
 
 if TYPE_CHECKING:
     from easel.app import Easel
-    from easel.models.store import CheckpointInfo
 
 
 def routes(app: Easel) -> APIRouter:
-    """`/sdapi/v1/options`, `cmd-flags`, `memory`."""
+    """`/sdapi/v1/options`, `cmd-flags`."""
     router = APIRouter(prefix="/sdapi/v1", tags=["server"])
 
     @router.get("/options")
@@ -34,27 +32,15 @@ def routes(app: Easel) -> APIRouter:
         """The launch flags by A1111's names."""
         return app.settings.cmd_flags()
 
-    @router.get("/memory")
-    async def memory() -> dict[str, Any]:
-        """Bytes of main memory; the device's memory is known to the worker alone."""
-        used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
-        return {"ram": {"free": total - used, "used": used, "total": total}, "cuda": {"error": "unavailable"}}
-
     return router
 
 
 def _options(app: Easel) -> dict[str, Any]:
-    checkpoint = _checkpoint(app)
+    checkpoint = app.chosen_checkpoint()
     return app.options.values() | {
         "sd_model_checkpoint": checkpoint.title,
         "sd_checkpoint_hash": checkpoint.sha256 or "",
     }
-
-
-def _checkpoint(app: Easel) -> CheckpointInfo:
-    chosen = app.options.get("sd_model_checkpoint")
-    there = app.store.checkpoints()
-    return next((one for one in there if one.filename == chosen), None) or app.store.default_checkpoint()
 
 
 def _set_options(app: Easel, body: dict[str, Any]) -> None:
@@ -65,7 +51,7 @@ def _set_options(app: Easel, body: dict[str, Any]) -> None:
         changes["sd_model_checkpoint"] = app.store.checkpoint(named).filename
     if changes.get("sd_vae") is not None:
         named = app.options.check("sd_vae", changes["sd_vae"])
-        vae = app.store.vae(named, _checkpoint(app))
+        vae = app.store.vae(named, app.chosen_checkpoint())
         changes["sd_vae"] = vae.filename if vae and named != "Automatic" else named
     frozen = frozenset(name.strip() for name in (app.settings.freeze_specific_settings or "").split(","))
     app.options.update(changes, frozen=app.settings.freeze_settings or frozen)

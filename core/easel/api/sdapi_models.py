@@ -232,6 +232,13 @@ class PngInfoResponse(BaseModel):
     parameters: dict[str, Any]
 
 
+class InterrogateBody(Body):
+    """`/sdapi/v1/interrogate`."""
+
+    image: Str = ""
+    model: Str = "clip"
+
+
 class ProgressBody(Body):
     """`/internal/progress`: the task as `force_task_id` named it."""
 

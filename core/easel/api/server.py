@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from easel.api import configuration, errors, files, generate, jobs, lists, progress
+from easel.api import configuration, errors, files, generate, jobs, lists, probes, progress, upkeep
 from easel.api.auth import Credentials, Gatekeeper
 from easel.api.middleware import BodyGuard, CallFrame
 from easel.errors import NotFound
@@ -45,7 +45,8 @@ def create_api(app: Easel) -> FastAPI:
     api = FastAPI(title="Easel", version=app.version, lifespan=lifespan)
     errors.install(api)
     api.include_router(progress.routes(app))
-    for module in (generate, lists, configuration, jobs, files) if settings.api else ():
+    api.include_router(probes.routes(app))
+    for module in (generate, lists, configuration, jobs, files, upkeep) if settings.api else ():
         api.include_router(module.routes(app))
     if not settings.api:
         api.include_router(_switched_off())

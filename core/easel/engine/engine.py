@@ -6,7 +6,7 @@ opaque to the caller (`Latents`, `Texts`), so that nothing above the engine need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -154,6 +154,18 @@ class Engine(Protocol):
 
     def model(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
         """A model that is not ours, kept with ours; `load` gets the name of the engine's device."""
+        ...
+
+    def load(self, job: Job, model: ModelSpec) -> None:
+        """Load a model before it is needed; errors: UnknownName, RefusedFile, ModelError."""
+        ...
+
+    def unload(self, job: Job) -> None:
+        """Drop every loaded model."""
+        ...
+
+    def memory(self) -> Mapping[str, Any]:
+        """The device's memory: what A1111's `/memory` says under `cuda`."""
         ...
 
     def close(self) -> None:

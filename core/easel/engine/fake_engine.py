@@ -174,6 +174,20 @@ class FakeEngine(Engine):
         found: T = self._models.get(("extension", key), lambda: load("cpu"), size)
         return found
 
+    def load(self, job: Job, model: ModelSpec) -> None:
+        """Look it up."""
+        self.facts(job, model)
+        self._note("load", job, model=model)
+
+    def unload(self, job: Job) -> None:
+        """Forget extensions' models; there are no others."""
+        self._note("unload", job)
+        self._models.drop()
+
+    def memory(self) -> Mapping[str, Any]:
+        """As on a machine without a GPU."""
+        return {"error": "unavailable"}
+
     def close(self) -> None:
         """Refuse further calls."""
         self.closed = True

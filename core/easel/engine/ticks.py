@@ -5,10 +5,10 @@ Job threads call and wait. A pass joins the ticks of `loop`; everything else run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from easel.engine.weights import Weights
 from easel.engine.work import Call, Run
 from easel.engine.workbench import Bench
 from easel.errors import BadRequest, NotANumber
+from easel.models.placement import device_memory
 from easel.prompt.infotext import hash_list
 from easel.values.result import ReportLine
 
@@ -185,6 +186,19 @@ class TickEngine(Engine):
     def model(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
         """A model that is not ours, kept with ours; `load` gets the name of the engine's device."""
         return self._bench.foreign(key, load, size)
+
+    def load(self, job: Job, model: ModelSpec) -> None:
+        """Load a model before it is needed; errors: UnknownName, RefusedFile, ModelError."""
+        weights = Weights.of(model)
+        self._loop.call(Call(job, lambda: self._bench.use(weights), weights), "load")
+
+    def unload(self, job: Job) -> None:
+        """Drop every loaded model."""
+        self._loop.call(Call(job, self._bench.clear), "load")
+
+    def memory(self) -> Mapping[str, Any]:
+        """The device's memory: what A1111's `/memory` says under `cuda`."""
+        return device_memory(self._bench.device)
 
     def close(self) -> None:
         """Stop the engine's thread; whoever waits for it gets an error."""

@@ -17,6 +17,8 @@ from easel.models.loading import load_checkpoint
 from easel.models.placement import finish
 
 if TYPE_CHECKING:
+    import torch
+
     from easel.engine.weights import Weights
     from easel.models.cache import ModelCache
     from easel.models.checkpoint import LoadedCheckpoint
@@ -53,6 +55,17 @@ class Bench:
         self.stay_until = 0.0  # perf_counter
         self.seconds = 0.0  # spent on loading and switching so far
         self.switches = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models compute."""
+        return self._placement.device
+
+    def clear(self) -> None:
+        """Drop every model."""
+        self._embeddings.clear()
+        self.weights = None
+        self._cache.drop()
 
     def foreign(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
         """A model that is not ours (an extension's), kept with ours."""

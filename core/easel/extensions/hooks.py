@@ -88,7 +88,7 @@ class Hooks:
                 manager.register(Part(name, plugin, manager, extension=extension, last=last))
         implementations = {hook: _implementations(manager, hook) for hook in hookspecs.STYLES}
         names = tuple(extension.name for extension in ordered)
-        tasks = MappingProxyType({(one.extension, one.name): one for one in _tasks(ordered)})
+        tasks = MappingProxyType({(one.extension, one.name): one for one in _tasks(plugins)})
         bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(), (), tasks)
         scripts = Scripts(tuple(_owned_script(owned) for owned in bare.register_scripts()))
         return replace(bare, scripts=scripts, upscalers=_distinct(bare.register_upscalers()))
@@ -245,10 +245,11 @@ def _implementations(manager: pluggy.PluginManager, hook: str) -> tuple[Implemen
     )
 
 
-def _tasks(extensions: Sequence[Extension]) -> Iterator[Task]:
-    for one in extensions:
-        for name, arguments in tasks_of(one).items():
-            yield Task(one.name, name, arguments, guard(one.name, name, getattr(one, name)))
+def _tasks(plugins: Sequence[tuple[str, str, object]]) -> Iterator[Task]:
+    for extension, _, plugin in plugins:
+        for name, arguments in tasks_of(plugin).items():
+            method = getattr(plugin, name)
+            yield Task(extension, name, arguments, guard(extension, name, method) if extension else method)
 
 
 def _owned_script(owned: Owned) -> OwnedScript:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -109,3 +110,23 @@ def _best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def device_memory(device: torch.device) -> dict[str, Any]:
+    """Bytes of a GPU's memory and its allocator's peaks, by the names of A1111's `/memory`; an `error` without one."""
+    if device.type != "cuda":
+        return {"error": "unavailable"}
+    free, total = torch.cuda.mem_get_info(device)
+    figures = torch.cuda.memory_stats(device)
+
+    def pair(name: str) -> dict[str, int]:
+        return {"current": figures[f"{name}.all.current"], "peak": figures[f"{name}.all.peak"]}
+
+    return {
+        "system": {"free": free, "used": total - free, "total": total},
+        "active": pair("active_bytes"),
+        "allocated": pair("allocated_bytes"),
+        "reserved": pair("reserved_bytes"),
+        "inactive": pair("inactive_split_bytes"),
+        "events": {"retries": figures["num_alloc_retries"], "oom": figures["num_ooms"]},
+    }

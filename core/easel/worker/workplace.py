@@ -15,6 +15,7 @@ from easel.models.store import Kind, ModelStore
 from easel.outputs.saver import OutputSaver
 from easel.pipeline.pictures import Pictures
 from easel.pipeline.road import Road
+from easel.pipeline.upkeep import Upkeep
 from easel.settings import Settings
 
 
@@ -123,7 +124,7 @@ def _device(settings: Settings) -> str:
 def assemble(settings: Settings, store: ModelStore, engine: Engine, extensions: Registry | None = None) -> Workplace:
     """Extensions (default: those that the settings allow) and road around an engine."""
     extensions = extensions or extension_registry(settings)
-    extensions.load([Pictures(), OutputSaver(data_files(settings))])
+    extensions.load([Pictures(), Upkeep(), OutputSaver(data_files(settings))])
     workplace = Workplace(settings, store, engine, extensions, Road(engine, extensions.hold))
     extensions.start(workplace)
     return workplace
