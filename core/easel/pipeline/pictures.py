@@ -144,7 +144,9 @@ def _batch(
 ) -> Made:
     request = job.request
     count = len(start.pictures) if start else request.batch_size
-    prompt = _without_networks(hooks.rewrite_prompt(_prompt(request, count), job), job)
+    noise = _noise(request, number, count)
+    asked = _prompt(request, noise)
+    prompt = _without_networks(hooks.rewrite_prompt(asked, job), job)
     refuse_ignored(job)
     batch = Batch(
         engine=engine,
@@ -153,7 +155,7 @@ def _batch(
         model=replace(model, adapters=prompt.adapters),
         frame=frame,
         prompt=prompt,
-        noise=_noise(request, number, count),
+        noise=noise,
         parts_done=number * (2 if request.hires else 1),
         parts=_parts(request),
         step=facts.pixels_per_latent,
@@ -166,7 +168,9 @@ def _batch(
     job.tell(replace(job.progress, stage="decode"))
     pictures = [Pillow.fromarray(frame.crop(one)) for one in engine.decode(job, model, last.latents)]
     told = Told((*prompt.extra_infotext, *first.infotext), first.steering.infotext)
-    return Made(_finished(batch, facts, start, pictures, number, told), _maps(first, last), told)
+    return Made(
+        _finished(batch, facts, start, pictures, number, told, prompt.written or asked), _maps(first, last), told
+    )
 
 
 def _maps(first: Passed, last: Passed) -> tuple[Pillow.Image, ...]:
@@ -177,13 +181,14 @@ def _maps(first: Passed, last: Passed) -> tuple[Pillow.Image, ...]:
     return tuple(pixels for pair in pairs for pixels in pair if pixels is not None)
 
 
-def _prompt(request: GenerationRequest, count: int) -> Prompt:
-    hires = request.hires
+def _prompt(request: GenerationRequest, noise: Sequence[PictureNoise]) -> Prompt:
+    hires, count = request.hires, len(noise)
     return Prompt(
         positive=(request.prompt,) * count,
         negative=(request.negative_prompt,) * count,
         hires_positive=(hires.prompt or request.prompt,) * count if hires else (),
         hires_negative=(hires.negative_prompt or request.negative_prompt,) * count if hires else (),
+        seeds=tuple(one.seed for one in noise),
     )
 
 
@@ -237,6 +242,7 @@ def _finished(
     pictures: Sequence[Pillow.Image],
     number: int,
     told: Told,
+    written: Prompt,
 ) -> list[Image]:
     """Put img2img results back into their pictures, give each its infotext, and let the hooks process them."""
     job, request = batch.job, batch.job.request
@@ -247,13 +253,25 @@ def _finished(
             index=number * len(pictures) + k,
             seed=noise.seed,
             subseed=noise.subseed,
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
+            prompt=written.positive[k],
+            negative_prompt=written.negative[k],
         )
         blank = start is not None and start.blank_mask
-        text = infotext(request, facts, image, told.networks, scripts=told.scripts, blank_mask=blank)
+        text = infotext(
+            _as_written(request, written, k), facts, image, told.networks, scripts=told.scripts, blank_mask=blank
+        )
         image = replace(image, infotext=text)
         images.append(image)
         for suffix, pixels in start.mask_pictures(picture, request.options) if start else ():
             extra.append(replace(image, pixels=pixels, kind="mask", suffix=suffix))
     return [*batch.hooks.process_images(tuple(images), job), *extra]
+
+
+def _as_written(request: GenerationRequest, written: Prompt, k: int) -> GenerationRequest:
+    """The request with the hires texts that picture `k` was made with, where it has its own."""
+    hires = request.hires
+    if hires is None:
+        return request
+    prompt = written.hires_positive[k] if hires.prompt else ""
+    negative = written.hires_negative[k] if hires.negative_prompt else ""
+    return replace(request, hires=replace(hires, prompt=prompt, negative_prompt=negative))

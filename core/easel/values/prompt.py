@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -24,7 +24,10 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """The texts of one batch, one per picture (`n` entries in each tuple), and the adapters they ask for."""
+    """The texts of one batch, one per picture (`n` entries in each tuple), and the adapters they ask for.
+
+    `written` holds the texts that the pictures' generation data tell; None: those of the request.
+    """
 
     positive: tuple[str, ...]
     negative: tuple[str, ...]
@@ -33,3 +36,10 @@ class Prompt:
     adapters: tuple[Adapter, ...] = ()
     hires_adapters: tuple[Adapter, ...] = ()  # of the hires pass: its texts ask for their own
     extra_infotext: tuple[tuple[str, str], ...] = ()  # e.g. ("Lora hashes", "name: 0123abcd")
+    seeds: tuple[int, ...] = ()  # of the pictures
+    written: Prompt | None = None
+
+    def as_written(self) -> Prompt:
+        """The same, with its present texts as those that are told: for hooks that write prompts, not for those that
+        take tags out of them."""
+        return replace(self, written=replace(self, written=None))
