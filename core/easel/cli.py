@@ -207,6 +207,8 @@ def _info(options: argparse.Namespace, rest: list[str]) -> int:
     print(f"easel {__version__}, edition {settings.edition}")
     print(f"page    {base}/" if not settings.nowebui else "page    off (--nowebui)")
     print(f"API     {base}/sdapi/v1, described at {base}/docs" if settings.api else "API     off (--no-api)")
+    if (settings.state_dir / "token").is_file() and not settings.token:
+        print(f"token   {(settings.state_dir / 'token').read_text('ascii').strip()}")
     print(f"data    {settings.data_dir}\nmodels  {settings.models_path}\nstate   {settings.state_dir}")
     return 0
 

@@ -63,6 +63,7 @@ class Settings(LaunchFlags):
     max_steps: int = works(1000, "steps of a pass")
     max_batch: int = works(64, "pictures of a request (batch_size x n_iter)")
     max_body_mb: int = works(64, "size of a request body, and of what a URL in it names, in megabytes")
+    rate_limit: int = works(0, "calls a minute that one caller may make, reading aside (0: any number)")
     fetch_allow: tuple[str, ...] = works(
         (), "hosts and networks off the public internet that URLs in requests may name"
     )
@@ -286,8 +287,9 @@ def _refuse_contradictions(settings: Settings) -> None:
     for name in (*limits, "max_body_mb"):
         if not getattr(settings, name) > 0:
             raise SettingsError(f"{_spelling(name)}: {getattr(settings, name)} is not above 0")
-    if not settings.min_ram_reserved >= 0:
-        raise SettingsError(f"--min-ram-reserved: {settings.min_ram_reserved} is below 0")
+    for name in ("min_ram_reserved", "rate_limit"):
+        if not getattr(settings, name) >= 0:
+            raise SettingsError(f"{_spelling(name)}: {getattr(settings, name)} is below 0")
     try:
         re.compile(settings.cors_allow_origins_regex or "")
     except re.error as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from easel.api.auth import Credentials
+from easel.api.sessions import SECONDS, Sessions
+from easel.cli import main
 from easel.errors import Unauthorized
 from easel.settings import read_settings
 
@@ -114,3 +117,87 @@ def test_an_authenticate_hook_decides_first(serve: Serve) -> None:
     job = again.app.jobs.find("t")
     assert job is not None
     assert job.user == "anna"
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml", "Origin": "http://testserver"}
+
+
+def log_in(service: Service, **form: str) -> Any:
+    return service.client.post("/login", data=form, headers=BROWSER, follow_redirects=False)
+
+
+def test_a_browser_is_asked_once(serve: Serve) -> None:
+    service = serve("--token", "secret")
+    asked = service.client.get("/", headers=BROWSER)
+    assert asked.status_code == 401 and 'action="/login"' in asked.text and "www-authenticate" not in asked.headers
+    wrong = log_in(service, username="", password="guess")
+    assert wrong.status_code == 401 and "Incorrect username or password" in wrong.text
+    right = log_in(service, username="", password="secret")
+    assert (right.status_code, right.headers["location"]) == (303, "/")
+    cookie = right.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "secret" not in cookie
+    assert status(service, {}) == 200  # the client keeps the cookie
+    service.client.post("/logout", headers=BROWSER, follow_redirects=False)
+    assert status(service, {}) == 401
+
+
+def test_a_program_logs_in_as_in_gradio(serve: Serve) -> None:
+    client = serve("--api-auth", "anna:word").client
+    assert client.post("/login", data={"username": "anna", "password": "no"}).status_code == 401
+    answer = client.post("/login", data={"username": "anna", "password": "word"})
+    assert (answer.status_code, answer.json()) == (200, {"success": True})
+    assert client.get("/sdapi/v1/samplers").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Origin": "http://testserver"}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://testserver"}, 403),
+        ({}, 403),
+        ({"Origin": "http://evil.example", "Authorization": "secret"}, 200),  # says who it is without the cookie
+    ],
+)
+def test_a_cookie_does_not_speak_for_other_sites(serve: Serve, headers: dict[str, str], expected: int) -> None:
+    service = serve("--token", "secret")
+    log_in(service, password="secret")
+    answer = service.client.post("/sdapi/v1/options", json={}, headers=headers)
+    assert answer.status_code == expected
+
+
+@pytest.mark.parametrize("spoilt", ["", "x", "a.b.c", "..", "YW5uYQ==.9999999999.0", "ü.1.x", "YW5uYQ==.abc.x"])
+def test_forged_cookies(serve: Serve, spoilt: str) -> None:
+    service = serve("--token", "secret")
+    header = {"Cookie": f"easel-session={spoilt}".encode()}
+    assert service.client.get("/sdapi/v1/options", headers=header).status_code == 401
+
+
+def test_cookies_end(tmp_path: Path) -> None:
+    sessions = Sessions.of(tmp_path, "secret")
+    assert Sessions.of(tmp_path, "secret").user(sessions.cookie("änna")) == "änna"  # after a restart too
+    assert sessions.user(sessions.cookie("anna", now=time.time() - SECONDS - 1)) is None
+    assert Sessions.of(tmp_path, "changed").user(sessions.cookie("anna")) is None
+    assert stat.S_IMODE((tmp_path / "session-key").stat().st_mode) == 0o600
+
+
+def test_so_many_calls_a_minute(serve: Serve) -> None:
+    service = serve("--token", "secret", "--rate-limit", "3")
+
+    def change(header: str) -> int:
+        return service.client.post("/sdapi/v1/options", json={}, headers={"Authorization": header}).status_code
+
+    assert [change("secret") for _ in range(4)] == [200, 200, 200, 429]
+    answer = service.client.post("/sdapi/v1/interrupt", headers={"Authorization": "secret"})
+    assert answer.status_code == 429 and 0 < int(answer.headers["retry-after"]) <= 20
+    assert status(service, {"Authorization": "secret"}) == 200  # reading is free
+    assert change("Bearer secret") == 200  # each credential has its own allowance
+
+
+def test_info_shows_the_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = Credentials.of(read_settings(["--listen", "--data-dir", str(tmp_path)], {})).token
+    capsys.readouterr()
+    assert main(["info", "--data-dir", str(tmp_path)]) == 0
+    assert f"token   {token}" in capsys.readouterr().out

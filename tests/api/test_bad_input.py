@@ -30,6 +30,8 @@ def test_errors_are_worded_as_a1111_words_them(service: Service, recorded: Calla
     mine, theirs = answer.json(), golden["body"]
     for problem in (*mine["detail"], *theirs["detail"]) if isinstance(mine["detail"], list) else ():
         problem.pop("ctx", None)  # ours also says what was given and what is allowed
+    if isinstance(theirs["detail"], str) and mine["detail"].startswith(theirs["detail"]):
+        theirs["detail"] = mine["detail"]  # ours also lists what there is
     assert mine == theirs
 
 

@@ -1,7 +1,7 @@
-"""Who may call: a token (`Authorization: TOKEN`, `Bearer TOKEN`) or names and passwords (HTTP Basic).
+"""Who may call: a token (`Authorization: TOKEN`, `Bearer TOKEN`), names and passwords (HTTP Basic), or our cookie.
 
-Every route is guarded but the ping, which load balancers ask. A server that other machines can reach has a token even
-when nobody chose one, unless `--no-auth` says otherwise.
+Every route is guarded but the ping, which load balancers ask, and the login. A server that other machines can reach has
+a token even when nobody chose one, unless `--no-auth` says otherwise.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from easel.api.errors import error_response
-from easel.errors import EaselError, Unauthorized
+from easel.api.login import ASK, cookie_of
+from easel.api.sessions import SAFE, Sessions, from_own_page, kept_secret, login_page
+from easel.errors import EaselError, Forbidden, Unauthorized
 from easel.settings import Settings
 from easel.values.user import User
 
-OPEN_PATHS = frozenset({"/internal/ping"})
+OPEN_PATHS = frozenset({"/internal/ping", "/login"})
 WRONG = "Incorrect username or password"
 CHALLENGE = 'Basic realm="Easel"'  # makes browsers ask for a name and a password
 
@@ -45,9 +47,24 @@ class Credentials:
             token = _kept_token(settings)
         return cls(token, passwords)
 
+    @property
+    def open(self) -> bool:
+        """Anybody may call."""
+        return not self.token and not self.passwords
+
+    def log_in(self, name: str, password: str) -> str:
+        """The user of a login form; the token alone is enough. Errors: Unauthorized."""
+        if self.open:
+            return ""
+        accepted = [_same(name, known) & _same(password, secret) for known, secret in self.passwords]
+        accepted.append(bool(self.token) and _same(password, self.token))  # for clients that only speak Basic
+        if not any(accepted):
+            raise Unauthorized(WRONG)
+        return ""  # one anonymous user, whoever came in
+
     def check(self, header: str) -> None:
         """Take an `Authorization` header or raise Unauthorized. All comparisons take the same time."""
-        if not self.token and not self.passwords:
+        if self.open:
             return
         scheme, _, rest = header.strip().partition(" ")
         if not header.strip():
@@ -56,20 +73,21 @@ class Credentials:
             return
         if scheme.lower() != "basic":
             raise Unauthorized(WRONG if self.token else None)
-        name, password = _basic(rest)
-        accepted = [_same(name, known) & _same(password, secret) for known, secret in self.passwords]
-        accepted.append(bool(self.token) and _same(password, self.token))  # for clients that only speak Basic
-        if not any(accepted):
-            raise Unauthorized(WRONG)
+        self.log_in(*_basic(rest))
 
 
 class Gatekeeper:
-    """Finds out who calls, before anything of a call is read: the `authenticate` hooks first, then the credentials."""
+    """Finds out who calls, before anything of a call is read: the `authenticate` hooks, then credentials and cookie."""
 
     def __init__(
-        self, app: ASGIApp, *, credentials: Credentials, authenticate: Callable[[Request], User | None]
+        self,
+        app: ASGIApp,
+        *,
+        credentials: Credentials,
+        sessions: Sessions | None,
+        authenticate: Callable[[Request], User | None],
     ) -> None:
-        self._app, self._credentials, self._authenticate = app, credentials, authenticate
+        self._app, self._credentials, self._sessions, self._authenticate = app, credentials, sessions, authenticate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
@@ -77,17 +95,50 @@ class Gatekeeper:
             try:
                 scope.setdefault("state", {})["user"] = self._who(scope)
             except EaselError as error:
-                headers = {"WWW-Authenticate": CHALLENGE} if isinstance(error, Unauthorized) else None
-                await error_response(error, headers)(scope, receive, send)
+                await _refuse(error, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
     def _who(self, scope: Scope) -> User:
         user = self._authenticate(Request(scope)) if scope["type"] == "http" else None
-        if user is None and scope["path"] not in OPEN_PATHS:
-            header = Headers(scope=scope).get("authorization", "").encode("latin-1")  # as it came
-            self._credentials.check(header.decode("utf-8", "replace"))
+        if user is None and scope["path"] not in OPEN_PATHS and not self._credentials.open:
+            headers = Headers(scope=scope)
+            user = self._by_cookie(scope, headers)
+            if user is None:
+                given = headers.get("authorization", "").encode("latin-1")  # as it came
+                self._credentials.check(given.decode("utf-8", "replace"))
         return user or User()
+
+    def _by_cookie(self, scope: Scope, headers: Headers) -> User | None:
+        """Who logged in; a cookie does not speak for a call that another site's page made. Errors: Forbidden."""
+        cookie = cookie_of(headers)
+        name = self._sessions.user(cookie) if self._sessions and cookie and "authorization" not in headers else None
+        if name is None:
+            return None
+        changing = scope["type"] == "websocket" or scope["method"] not in SAFE
+        if changing and not from_own_page(headers):
+            raise Forbidden("this call comes from another site's page")
+        return User(name)
+
+
+async def _refuse(error: EaselError, scope: Scope, receive: Receive, send: Send) -> None:
+    """An answer for a program, a login form for a browser, a closed door for a WebSocket."""
+    if scope["type"] == "websocket":
+        await receive()  # the wish to connect
+        await send({"type": "websocket.close", "code": 1008, "reason": error.message})
+        return
+    answer: Response = error_response(error)
+    if isinstance(error, Unauthorized):
+        accepts = Headers(scope=scope).get("accept", "")
+        if (
+            scope["method"] == "GET"
+            and accepts.startswith("text/html")
+            and not Headers(scope=scope).get("authorization")
+        ):
+            answer = HTMLResponse(login_page(f"{scope.get('root_path', '')}/login", ASK), 401)
+        else:
+            answer.headers["WWW-Authenticate"] = CHALLENGE
+    await answer(scope, receive, send)
 
 
 def user_of(connection: HTTPConnection) -> User:
@@ -122,16 +173,8 @@ def _is_loopback(host: str) -> bool:
 def _kept_token(settings: Settings) -> str:
     """The token that was made at an earlier start, or a fresh one, which is printed this once."""
     file = settings.state_dir / "token"
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        if token := file.read_text("ascii").strip():
-            return token
-        file.unlink()
-        return _kept_token(settings)
-    token = secrets.token_urlsafe(32)
-    with os.fdopen(handle, "w", encoding="ascii") as out:
-        out.write(token + "\n")
-    print(f"This server can be reached from other machines. Its token (kept in {file}): {token}", flush=True)  # noqa: T201
+    known = file.exists()
+    token = kept_secret(file)
+    if not known:
+        print(f"This server can be reached from other machines. Its token (kept in {file}): {token}", flush=True)  # noqa: T201
     return token

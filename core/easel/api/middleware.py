@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections import OrderedDict
+from hashlib import sha256
+from math import ceil
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from easel.api.errors import error_response
-from easel.errors import Forbidden, TooLarge
+from easel.errors import Forbidden, JobRefused, TooLarge
 
 log = logging.getLogger("easel.api")
 _FORM = "application/x-www-form-urlencoded"  # what `curl -d '{…}'` calls its JSON
@@ -79,7 +82,7 @@ class BodyGuard:
                 scope, receive, send
             )
             return
-        if kind in ("", _FORM):
+        if kind in ("", _FORM) and scope["path"] != "/login":  # which is a form
             scope = {**scope, "headers": _as_json(scope["headers"])}
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._limit:
@@ -104,6 +107,46 @@ class BodyGuard:
         if self._pattern and re.fullmatch(self._pattern, origin):
             return True
         return origin in self._origins or "*" in self._origins
+
+
+class RateLimit:
+    """So many changing calls a minute for each caller, in bursts of up to as many; more are answered 429.
+
+    A caller is a user with a name, else the credentials of the call, else an address. `Gatekeeper` stands before.
+    """
+
+    _MOST_CALLERS = 10_000  # that are remembered
+
+    def __init__(self, app: ASGIApp, *, per_minute: int) -> None:
+        self._app, self._rate = app, per_minute
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # calls left, and when that was so
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call."""
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            wait = self._wait(self._caller(scope))
+            if wait > 0:
+                error = JobRefused(f"more than {self._rate} calls a minute (--rate-limit); try again in {wait:.0f} s")
+                await error_response(error, {"Retry-After": str(ceil(wait))})(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _caller(self, scope: Scope) -> str:
+        user, given = scope["state"]["user"].name, Headers(scope=scope).get("authorization", "")
+        if user or given:
+            return sha256(f"{user}\0{given}".encode()).hexdigest()
+        return str((scope.get("client") or ("",))[0])
+
+    def _wait(self, caller: str) -> float:
+        """Seconds until this caller may call; 0 when now, which is counted."""
+        now = time.monotonic()
+        left, since = self._buckets.pop(caller, (float(self._rate), now))
+        left = min(float(self._rate), left + (now - since) * self._rate / 60)
+        allowed = left >= 1
+        self._buckets[caller] = (left - 1 if allowed else left, now)
+        while len(self._buckets) > self._MOST_CALLERS:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1 - left) * 60 / self._rate
 
 
 def _as_json(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

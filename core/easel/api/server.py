@@ -12,9 +12,10 @@ from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from easel.api import configuration, errors, files, generate, jobs, lists, probes, progress, upkeep
+from easel.api import configuration, errors, files, generate, jobs, lists, login, probes, progress, upkeep
 from easel.api.auth import Credentials, Gatekeeper
-from easel.api.middleware import BodyGuard, CallFrame
+from easel.api.middleware import BodyGuard, CallFrame, RateLimit
+from easel.api.sessions import Sessions
 from easel.errors import NotFound
 
 if TYPE_CHECKING:
@@ -52,20 +53,30 @@ def create_api(app: Easel) -> FastAPI:
         api.include_router(_switched_off())
     if not settings.nowebui:
         api.include_router(_page())
-    _guard(app, api)
+    credentials = Credentials.of(settings)
+    sessions = (
+        None
+        if credentials.open
+        else Sessions.of(settings.state_dir, credentials.token, *map(":".join, credentials.passwords))
+    )
+    api.include_router(login.routes(credentials, sessions))
+    _guard(app, api, credentials, sessions)
     return api
 
 
-def _guard(app: Easel, api: FastAPI) -> None:
+def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Sessions | None) -> None:
     """Middleware; the last added is the outermost."""
     settings = app.settings
     origins = tuple(one.strip() for one in (settings.cors_allow_origins or "").split(",") if one.strip())
     pattern = settings.cors_allow_origins_regex
     prefix = "/" + settings.subpath.strip("/") if settings.subpath else ""
     api.add_middleware(BodyGuard, limit=settings.max_body_mb << 20, origins=origins, origin_pattern=pattern)
+    if settings.rate_limit:
+        api.add_middleware(RateLimit, per_minute=settings.rate_limit)
     api.add_middleware(
         Gatekeeper,
-        credentials=Credentials.of(settings),
+        credentials=credentials,
+        sessions=sessions,
         authenticate=lambda request: app.extensions.hooks.authenticate(request),
     )
     api.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
