@@ -94,7 +94,8 @@ def generate(job: Job) -> Draft | None:
 
 @hookspec("chain")
 def rewrite_prompt(prompt: Prompt, job: Job) -> Prompt | None:
-    """Per batch, before encoding. Failing: skipped, with a warning; fails a strict job."""
+    """Per batch, before encoding. Who writes prompts returns `new.as_written()`, so that the pictures tell them; who
+    takes tags out of them does not. Failing: skipped, with a warning; fails a strict job."""
 
 
 @hookspec("chain")

@@ -78,9 +78,10 @@ class Drawing:
         """Names without a value, in the order they came up."""
         return tuple(self._values.missing)
 
-    def texts(self, templates: Iterable[str], seeds: Iterable[int], field: str) -> tuple[str, ...]:
+    def texts(self, templates: tuple[str, ...], seeds: Iterable[int], field: str) -> tuple[str, ...]:
         """A text for each template, drawn with its seed; none without templates. Errors: BadRequest naming `field`."""
-        return tuple(self._text(one, seed, field) for one, seed in zip(templates, seeds, strict=False))
+        drawn = tuple(self._text(one, seed, field) for one, seed in zip(templates, seeds, strict=False))
+        return templates if drawn == templates else drawn
 
     def _text(self, template: str, seed: int, field: str) -> str:
         if not is_dynamic(template):

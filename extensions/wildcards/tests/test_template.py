@@ -23,7 +23,7 @@ WILDCARDS = {
 
 
 def draw(template: str, seed: int = 1) -> str:
-    (text,) = Drawing(WILDCARDS).texts([template], [seed], "prompt")
+    (text,) = Drawing(WILDCARDS).texts((template,), (seed,), "prompt")
     return text
 
 
@@ -86,5 +86,5 @@ def test_a_template_that_cannot_be_read_is_refused(template: str) -> None:
 
 def test_names_that_are_not_there_stay_and_are_told() -> None:
     drawing: Any = Drawing(WILDCARDS)
-    assert drawing.texts(["__nope__ __../animal__ __animal__"], [1], "prompt") == ("__nope__ __../animal__ cat",)
+    assert drawing.texts(("__nope__ __../animal__ __animal__",), (1,), "prompt") == ("__nope__ __../animal__ cat",)
     assert drawing.missing == ("nope", "../animal")
