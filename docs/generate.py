@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from easel import hookspecs
+from easel import errors, hookspecs
+from easel.api.server import create_api
+from easel.app import Easel
+from easel.errors import EaselError
+from easel.settings import Settings, read_settings
+from easel.worker.workplace import Workplace
 
 DOCS = Path(__file__).parent
 CHECKOUT = DOCS.parent
@@ -43,7 +51,62 @@ def hooks_page() -> str:
     )
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"hooks.md": hooks_page}
+def api_page() -> str:
+    """`api.md`: every route, the fields of a picture's request, every status code."""
+    with TemporaryDirectory() as data:
+        app = Easel(read_settings(["--data-dir", data, "--in-process"], {}), build=_no_worker)
+        api = create_api(app)
+        app.store.make_tree()
+        app.extensions.load()
+        described = api.openapi()
+    return (DOCS / "api.head.md").read_text() + "".join(
+        [
+            "\n## Routes\n",
+            *_routes(described),
+            "\n## Fields of txt2img and img2img\n",
+            *_fields(described, "Txt2ImgBody", "Img2ImgBody"),
+            "\n## Status codes\n\n`parameters.status` in PAI's answer and `error.status` of a job; 0 is success.\n\n",
+            "| code | HTTP | error |\n|---|---|---|\n",
+            *(f"| {one.code} | {one.status} | {_first_sentence(one)} |\n" for one in _errors()),
+        ]
+    )
+
+
+def _no_worker(settings: Settings) -> Workplace:
+    raise NotImplementedError
+
+
+def _routes(described: Mapping[str, Any]) -> Iterator[str]:
+    tags: dict[str, list[str]] = {}
+    for path, verbs in described["paths"].items():
+        for verb, route in verbs.items():
+            meaning = " ".join(route.get("description", "").split())
+            tags.setdefault(route["tags"][0], []).append(f"| {verb.upper()} `{path}` | {meaning} |\n")
+    for tag, rows in tags.items():
+        yield from (f"\n### {tag.capitalize()}\n\n| route | |\n|---|---|\n", *rows)
+
+
+def _fields(described: Mapping[str, Any], *bodies: str) -> Iterator[str]:
+    yield "\nNumbers may be texts, null is as good as not sent, unknown fields are named in the answer.\n\n"
+    yield "| field | default | meaning |\n|---|---|---|\n"
+    schemas = [described["components"]["schemas"][body]["properties"] for body in bodies]
+    for name in {**schemas[0], **schemas[1]}:
+        only = " *(txt2img)*" if name not in schemas[1] else " *(img2img)*" if name not in schemas[0] else ""
+        facts = (schemas[0] | schemas[1] if only else schemas[0])[name]
+        default = json.dumps(facts["default"]) if "default" in facts else ""
+        yield f"| `{name}`{only} | {default} | {facts.get('description', '')} |\n"
+
+
+def _errors() -> list[type[EaselError]]:
+    kinds = (one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, EaselError))
+    return sorted(kinds, key=lambda kind: kind.code)
+
+
+def _first_sentence(kind: type[EaselError]) -> str:
+    return f"{kind.__name__}: {' '.join((kind.__doc__ or '').split())}"
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"hooks.md": hooks_page, "api.md": api_page}
 
 
 def _section(hook: str, users: list[str]) -> str:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
 
 from easel.api.auth import user_of
+from easel.api.describe import IMG2IMG, TXT2IMG
 from easel.api.errors import error_response
 from easel.api.pai import additions_in, failed
 from easel.api.requests import read_request
@@ -28,19 +29,22 @@ if TYPE_CHECKING:
 log = logging.getLogger("easel.api")
 Answer = GenerationResponse | JSONResponse
 _LONGEST_KEY = 255  # characters
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"description": "The job, for a caller that does not wait (`Prefer: respond-async`)"}
+}
 
 
 def routes(app: Easel) -> APIRouter:
     """`POST /sdapi/v1/txt2img` and `/sdapi/v1/img2img`."""
     router = APIRouter(prefix="/sdapi/v1", tags=["pictures"])
 
-    @router.post("/txt2img", response_model=GenerationResponse)
-    async def txt2img(body: Txt2ImgBody, request: Request) -> Answer:
+    @router.post("/txt2img", response_model=GenerationResponse, responses=_ACCEPTED)
+    async def txt2img(body: Annotated[Txt2ImgBody, Body(examples=[TXT2IMG])], request: Request) -> Answer:
         """Pictures from a text."""
         return await _answer(app, body, request)
 
-    @router.post("/img2img", response_model=GenerationResponse)
-    async def img2img(body: Img2ImgBody, request: Request) -> Answer:
+    @router.post("/img2img", response_model=GenerationResponse, responses=_ACCEPTED)
+    async def img2img(body: Annotated[Img2ImgBody, Body(examples=[IMG2IMG])], request: Request) -> Answer:
         """Pictures from a text and a picture."""
         return await _answer(app, body, request)
 

@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
+from easel.api.describe import INFINITE, RANGES
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
 from easel.errors import BadRequest
 from easel.settings import Settings
 
 MAX_PROMPT = 1 << 16  # characters
-_SEED = 2**63 - 2**32  # what generators take, with room to count up
-_INFINITE = float("inf")
-_RANGES: dict[str, tuple[float, float]] = {
-    "seed": (-_SEED, _SEED),
-    "subseed": (-_SEED, _SEED),
-    "subseed_strength": (0, 1),
-    "batch_size": (1, _INFINITE),
-    "n_iter": (1, _INFINITE),
-    "steps": (1, _INFINITE),
-    "cfg_scale": (0, 1000),
-    "width": (8, _INFINITE),
-    "height": (8, _INFINITE),
-    "eta": (0, 10),
-    "denoising_strength": (0, 1),
-    "s_min_uncond": (0, _INFINITE),
-    "s_churn": (0, _INFINITE),
-    "s_tmax": (0, _INFINITE),
-    "s_tmin": (0, _INFINITE),
-    "s_noise": (0, 10),
-    "refiner_switch_at": (0, 1),
-    "hr_scale": (0.1, 64),
-    "hr_second_pass_steps": (0, _INFINITE),
-    "hr_resize_x": (0, _INFINITE),
-    "hr_resize_y": (0, _INFINITE),
-    "firstphase_width": (0, _INFINITE),
-    "firstphase_height": (0, _INFINITE),
-    "resize_mode": (0, 3),
-    "image_cfg_scale": (0, 1000),
-    "mask_blur": (0, 256),
-    "mask_blur_x": (0, 256),
-    "mask_blur_y": (0, 256),
-    "inpainting_fill": (0, 3),
-    "inpaint_full_res_padding": (0, 256),
-    "inpainting_mask_invert": (0, 1),
-    "initial_noise_multiplier": (0, 10),
-}
 
 
 def check_numbers(body: Txt2ImgBody | Img2ImgBody, settings: Settings) -> None:
     """Check every number and text length of a request on its own. Errors: BadRequest."""
-    for field, (low, high) in _RANGES.items():
+    for field, (low, high) in RANGES.items():
         value = getattr(body, field, None)
         if value is not None and not low <= value <= high:
-            allowed = f"{low:g} to {high:g}" if high < _INFINITE else f"at least {low:g}"
+            allowed = f"{low:g} to {high:g}" if high < INFINITE else f"at least {low:g}"
             raise BadRequest("out of range", field=field, value=value, allowed=allowed)
     for field in ("steps", "hr_second_pass_steps"):
         if getattr(body, field, 0) > settings.max_steps:

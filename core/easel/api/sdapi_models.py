@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
+from easel.api.describe import with_meanings
+
 _WORDS = {
     **dict.fromkeys(("true", "1", "on", "yes", "t", "y"), True),
     **dict.fromkeys(("false", "0", "off", "no", "f", "n"), False),
@@ -104,7 +106,7 @@ Dict = Annotated[dict[str, Any], BeforeValidator(_dict)]
 class Body(BaseModel):
     """A JSON object whose nulls are as good as not sent."""
 
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    model_config = ConfigDict(extra="allow", protected_namespaces=(), json_schema_extra=with_meanings)
 
     @model_validator(mode="before")
     @classmethod
@@ -201,11 +203,11 @@ class _Call(Body):
 
 
 class Txt2ImgBody(_Call, _Hires, _Common):
-    """`/sdapi/v1/txt2img`: 55 fields."""
+    """`/sdapi/v1/txt2img`: 55 fields, all optional; numbers may be texts, null is as good as not sent."""
 
 
 class Img2ImgBody(_Call, _Images, _Common):
-    """`/sdapi/v1/img2img`: 57 fields."""
+    """`/sdapi/v1/img2img`: 57 fields; numbers may be texts, null is as good as not sent."""
 
     denoising_strength: Float | None = 0.75
 

@@ -14,6 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from easel.api import configuration, errors, files, generate, jobs, lists, login, probes, progress, upkeep
 from easel.api.auth import Credentials, Gatekeeper
+from easel.api.describe import ANSWERS
 from easel.api.middleware import BodyGuard, CallFrame, RateLimit
 from easel.api.sessions import Sessions
 from easel.errors import NotFound
@@ -43,7 +44,7 @@ def create_api(app: Easel) -> FastAPI:
             await asyncio.to_thread(app.stop)
 
     settings = app.settings
-    api = FastAPI(title="Easel", version=app.version, lifespan=lifespan)
+    api = FastAPI(title="Easel", version=app.version, lifespan=lifespan, responses=ANSWERS)
     errors.install(api)
     api.include_router(progress.routes(app))
     api.include_router(probes.routes(app))
