@@ -16,6 +16,7 @@ from .template import TEXT2PROMPT_V1, TEXT2PROMPT_V2, Template
 STARTER = "starter"
 FOLDER = "models/BeautifulPrompt"  # as users know it
 TEMPLATE_FILE = "template.txt"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 LARGEST_TEMPLATE = 16_384  # bytes
 
 
@@ -100,11 +101,12 @@ def _shelved(name: str, folder: Path, place: str, about: str, template: str | No
 def _missing(folder: Path, place: str) -> str:
     if not (folder / "config.json").is_file():
         return f"put the folder of the model, as Hugging Face has it, to {place}/"
-    if not any(folder.glob("*.safetensors")):
-        pickles = sorted(path.name for path in folder.glob("*.bin"))
-        if pickles:
-            return f"{place}/{pickles[0]} is a pickle, which is not read: `easel convert` makes a .safetensors of it"
-        return f"{place}/ has no weights: put the model's .safetensors there"
+    if not any((folder / name).is_file() for name in WEIGHTS):
+        for file in sorted(folder.iterdir()):
+            if file.suffix in (".bin", ".pt"):
+                advice = f"`easel convert` makes a .safetensors of it, to be named {WEIGHTS[0]}"
+                return f"{place}/{file.name} is a pickle, which is not read: {advice}"
+        return f"{place}/{WEIGHTS[0]} is missing"
     return ""
 
 
