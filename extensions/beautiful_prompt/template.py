@@ -52,7 +52,7 @@ class Template:
         for mark in self._marks():
             answer = answer.partition(mark)[0]
         text, *negatives = _NEGATIVE.split(answer)
-        continued = PLACE.search(self.text.rstrip()) is not None and self.text.rstrip().endswith("}")
+        continued = not PLACE.split(self.text)[-1].strip()
         prompt = _tidy(f"{words}{text}" if continued else text)
         return Expanded(_about(words, prompt), _tidy(negatives[0]) if negatives else "")
 

@@ -8,7 +8,7 @@ reviewed pictures, and a flagged picture can be made again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -30,7 +30,7 @@ from easel import (
 
 from .again import request_again, with_new
 from .cover import black, blurred
-from .detectors import SIZES, Detector, open_nsfw, safety_checker
+from .detectors import CHECKER_SIZE, Detector, open_nsfw, safety_checker
 
 FLAG = "nsfw"
 TITLE = "NSFW censor"
@@ -68,11 +68,8 @@ class NsfwCensor(Extension):
         """Know the detectors. Errors: NotFound when the weights of one are not there."""
         self._folder = app.settings.models_path / "safety_checker"
         self._scores: dict[bytes, float] = {}  # by the pictures' digests; belongs to the engine's thread
-        self._loaders: dict[str, Callable[[str], Detector]] = {"open_nsfw": open_nsfw}
-        self._loaders["safety_checker"] = partial(safety_checker, folder=self._folder)
-        if self.settings.detector != "both":
-            self._loaders = {self.settings.detector: self._loaders[self.settings.detector]}
-        if "safety_checker" in self._loaders and not (self._folder / "config.json").is_file():
+        self._open_nsfw: Detector | None = None
+        if self.settings.detector != "open_nsfw" and not (self._folder / "config.json").is_file():
             raise NotFound(
                 "the safety checker's folder is missing: models/safety_checker/ with config.json and weights"
             )
@@ -155,11 +152,18 @@ class NsfwCensor(Extension):
         pixels = image.pixels
         key = hashlib.sha256(f"{pixels.mode} {pixels.size}".encode() + pixels.tobytes()).digest()
         if key not in self._scores:
-            detectors = [job.model((self.name, name), load, SIZES[name]) for name, load in self._loaders.items()]
-            self._scores[key] = round(max(detect(pixels) for detect in detectors), 4)
+            self._scores[key] = round(max(detect(pixels) for detect in self._detectors(job)), 4)
             if len(self._scores) > REMEMBERED:
                 del self._scores[next(iter(self._scores))]
         return self._scores[key]
+
+    def _detectors(self, job: Job) -> Iterator[Detector]:
+        if self.settings.detector in ("open_nsfw", "both"):
+            # 24 MB stay with us: in the cache they would compete with checkpoints, for every preview.
+            self._open_nsfw = self._open_nsfw or open_nsfw()
+            yield self._open_nsfw
+        if self.settings.detector in ("safety_checker", "both"):
+            yield job.model((self.name, str(self._folder)), partial(safety_checker, folder=self._folder), CHECKER_SIZE)
 
     def _note(self, job: Job, image: Image, score: float, done: str) -> None:
         """Say what was done to a picture and why; previews and pictures that are only saved go without saying."""
