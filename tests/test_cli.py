@@ -35,7 +35,18 @@ def test_help_comes_at_once_and_names_every_command() -> None:
     answer = easel("--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert answer.returncode == 0
-    for command in ("serve", "txt2img", "img2img", "models", "extensions", "convert", "bench", "doctor", "info"):
+    for command in (
+        "serve",
+        "txt2img",
+        "img2img",
+        "explain",
+        "models",
+        "extensions",
+        "convert",
+        "bench",
+        "doctor",
+        "info",
+    ):
         assert f"\n    {command}" in answer.stdout
     # Of the processor's time: what the clock shows on an idle machine, whatever else runs on this one.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < HELP_SECONDS
@@ -95,6 +106,16 @@ def test_a_picture_from_a_prompt_and_one_from_that_picture(tmp_path: Path) -> No
     for name in ("dog-1.jpg", "dog-2.jpg"):
         with Image.open(tmp_path / name) as picture:
             assert (picture.size, picture.format) == ((64, 64), "JPEG")
+
+
+def test_explaining_a_picture(tmp_path: Path) -> None:
+    answer = easel("explain", "a {cat|cat}", "--seed", "3", "--steps", "2", "--data-dir", str(tmp_path))
+    assert answer.returncode == 0, answer.stderr
+    assert "txt2img: 1 picture(s), seed 3" in answer.stdout
+    assert "loads     checkpoint starter" in answer.stdout
+    assert "denoises  first: 2 steps of" in answer.stdout
+    assert "wildcards changed: positive: 'a {cat|cat}' → 'a cat'" in answer.stdout
+    assert not list((tmp_path / "outputs").rglob("*.*"))
 
 
 def test_lists_and_info(tmp_path: Path) -> None:

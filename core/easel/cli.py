@@ -59,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     img2img.add_argument("-i", "--init", type=Path, required=True, metavar="FILE", help="the picture to start from")
     img2img.add_argument("--mask", type=Path, metavar="FILE", help="white: repaint")
     img2img.add_argument("--strength", type=float, metavar="0…1", dest="denoising_strength", help="how much may change")
+    explain = add("explain", _explain, "tell what a request would do, without making a picture")
+    _picture_options(explain)
+    explain.add_argument("-i", "--init", type=Path, metavar="FILE", help="the picture to start from (img2img)")
+    explain.add_argument("--mask", type=Path, metavar="FILE", help="white: repaint")
+    explain.add_argument("--strength", type=float, metavar="0…1", dest="denoising_strength", help="how much may change")
+    explain.add_argument("--json", action="store_true", help="everything, as POST /easel/v1/explain answers")
     add("models", _models, "list checkpoints, VAEs, LoRAs and embeddings")
     add("extensions", _extensions, "list extensions and what became of them")
     convert = add("convert", _convert, "rewrite a pickled checkpoint (.ckpt, .pt, .bin) as safetensors")
@@ -104,12 +110,32 @@ def _txt2img(options: argparse.Namespace, rest: list[str]) -> int:
 def _img2img(options: argparse.Namespace, rest: list[str]) -> int:
     from easel.api.sdapi_models import Img2ImgBody
 
+    return _pictures(Img2ImgBody, _img2img_fields(options), options.output, rest)
+
+
+def _img2img_fields(options: argparse.Namespace) -> dict[str, object]:
     fields = _fields(options) | {"init_images": [_base64(options.init)]}
     if options.denoising_strength is not None:
         fields["denoising_strength"] = options.denoising_strength
     if options.mask is not None:
         fields["mask"] = _base64(options.mask)
-    return _pictures(Img2ImgBody, fields, options.output, rest)
+    return fields
+
+
+def _explain(options: argparse.Namespace, rest: list[str]) -> int:
+    import json
+
+    from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
+    from easel.one_shot import explain, in_words
+    from easel.settings import read_settings
+
+    if options.init is None:
+        body = _body(Txt2ImgBody, _fields(options))
+    else:
+        body = _body(Img2ImgBody, _img2img_fields(options))
+    explained = explain(read_settings(["--in-process", *rest], os.environ), body)
+    print(json.dumps(explained, indent=1, ensure_ascii=False) if options.json else "\n".join(in_words(explained)))
+    return 0
 
 
 def _fields(options: argparse.Namespace) -> dict[str, object]:
@@ -132,17 +158,21 @@ def _base64(file: Path) -> str:
         raise EaselError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _pictures(kind: type[Body], fields: dict[str, object], output: Path, rest: list[str]) -> int:
+def _body(kind: type[Body], fields: dict[str, object]) -> Body:
     from pydantic import ValidationError
 
-    from easel.one_shot import make_pictures
-    from easel.settings import read_settings
-
     try:
-        body = kind.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadRequest(first["msg"], field=str(first["loc"][0]), value=first["input"]) from error
+
+
+def _pictures(kind: type[Body], fields: dict[str, object], output: Path, rest: list[str]) -> int:
+    from easel.one_shot import make_pictures
+    from easel.settings import read_settings
+
+    body = _body(kind, fields)
     for file in make_pictures(read_settings(["--in-process", *rest], os.environ), body, output):
         print(file)
     return 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
+from easel.api.explain import explained, explanation
 from easel.api.requests import read_request
 from easel.api.sdapi_models import Body, Img2ImgBody, Txt2ImgBody
 from easel.app import Easel
@@ -36,6 +39,36 @@ def make_pictures(settings: Settings, body: Body, output: Path) -> list[Path]:
     for text in (*(f"{line.item}: {line.reason}" for line in asked.report), *result.warnings):
         logging.getLogger("easel").warning(text)
     return _written(result, output)
+
+
+def explain(settings: Settings, body: Body) -> dict[str, Any]:
+    """What a body would do, as `POST /easel/v1/explain` answers. Errors: EaselError."""
+    assert isinstance(body, Txt2ImgBody | Img2ImgBody)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    app = Easel(settings)
+    app.start()
+    try:
+        asked = explained(read_request(app, body))
+        return explanation(app, asked, app.jobs.wait_blocking(app.jobs.submit(asked.request)))
+    finally:
+        app.stop()
+
+
+def in_words(explanation: dict[str, Any]) -> Iterator[str]:
+    """The lines that a person reads."""
+    yield f"{explanation['kind']}: {explanation['images']} picture(s), seed {explanation['seed']}"
+    for one in explanation["loads"]:
+        size = "" if one["bytes"] is None else f"  {one['bytes'] / 1e6:,.1f} MB"
+        yield f"loads     {one['kind']} {one['name']}{size}"
+    for one in explanation["passes"]:
+        size = f"{one['width']}x{one['height']}, {one['pictures']} at once"
+        yield f"denoises  {one['stage']}: {one['steps']} steps of {one['sampler']} ({one['scheduler']}), {size}"
+    for line in explanation["trace"]:
+        part = f"part {line['part']}: " if line["part"] else ""
+        change = f": {line['change']}" if line["change"] else ""
+        time = f"  [{line['seconds']:.3f} s]" if line["outcome"] != "would run" else ""
+        yield f"{line['hook']:<16}  {part}{line['extension']} {line['outcome']}{change}{time}"
+    yield from (f"warning   {text}" for text in explanation["warnings"])
 
 
 def _watched(app: Easel, job: Job) -> Result:

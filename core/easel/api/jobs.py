@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from easel.values.user import User
 
 _LISTED = 100
+TRACED = 1000  # lines that are told of a job
 _SILENCE = 15.0  # seconds after which a comment keeps the connection of an event stream alive
 
 
@@ -110,6 +111,7 @@ def _described(app: Easel, job: Job) -> dict[str, Any]:
             described |= {
                 "info": dict(outcome.info),
                 "report": [asdict(line) for line in outcome.report],
+                "trace": [asdict(line) for line in outcome.trace[:TRACED]],
                 "warnings": list(outcome.warnings),
                 "seconds": {part: round(seconds, 4) for part, seconds in outcome.seconds.items()},
                 "interrupted": outcome.interrupted,

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from easel.api import configuration, errors, files, generate, jobs, lists, login, probes, progress, upkeep
+from easel.api import configuration, errors, explain, files, generate, jobs, lists, login, probes, progress, upkeep
 from easel.api.auth import Credentials, Gatekeeper
 from easel.api.describe import ANSWERS
 from easel.api.middleware import BodyGuard, CallFrame, RateLimit
@@ -48,7 +48,7 @@ def create_api(app: Easel) -> FastAPI:
     errors.install(api)
     api.include_router(progress.routes(app))
     api.include_router(probes.routes(app))
-    for module in (generate, lists, configuration, jobs, files, upkeep) if settings.api else ():
+    for module in (generate, explain, lists, configuration, jobs, files, upkeep) if settings.api else ():
         api.include_router(module.routes(app))
     if not settings.api:
         api.include_router(_switched_off())

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,10 +18,11 @@ import pluggy
 
 from easel import hookspecs
 from easel.errors import ExtensionError, NotFound
+from easel.extensions.changes import change_in_words, changed_fields
 from easel.extensions.guard import Part, guard
 from easel.extensions.script import OwnedScript, Script, Scripts
 from easel.extensions.task import Task, tasks_of
-from easel.values.result import Draft, ReportLine
+from easel.values.result import Draft, ReportLine, TraceLine
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -153,11 +154,15 @@ class Hooks:
 
     def process_images(self, images: tuple[Image, ...], job: Job) -> tuple[Image, ...]:
         """Chain; a failing implementation is skipped with a warning."""
+        if job.request.explain:
+            self.would_run("process_images", job)
+            return images
         return self._chain("process_images", "images", images, job)
 
     def review_images(self, images: tuple[Image, ...], job: Job) -> tuple[Image, ...]:
-        """Chain; closed: a failing implementation fails the job."""
-        return self._chain("review_images", "images", images, job, closed=True)
+        """Chain; closed: a failing implementation fails the job. Previews leave no trace, there may be hundreds."""
+        traced = any(image.kind != "intermediate" for image in images)
+        return self._chain("review_images", "images", images, job, closed=True, traced=traced)
 
     def save_image(self, image: Image, job: Job) -> SavedImage | None:
         """First; a failure fails the job."""
@@ -167,6 +172,11 @@ class Hooks:
     def job_changed(self, job: Job) -> None:
         """Notify."""
         self._notify("job_changed", {"job": job})
+
+    def would_run(self, hook: str, job: Job) -> None:
+        """Trace who would be asked, of a job that is only explained: there are no pictures to show them."""
+        asked = (one.extension for one in self.implementations[hook] if one.extension)
+        job.trace += [TraceLine(hook=hook, extension=name, outcome="would run") for name in asked]
 
     # Tasks: no hooks, but an extension's code all the same.
 
@@ -211,8 +221,10 @@ class Hooks:
                 failures.append(error)
         return tuple(failures)
 
-    def _chain(self, hook: str, argument: str, value: T, job: Job, *, closed: bool = False) -> T:
+    def _chain(self, hook: str, argument: str, value: T, job: Job, *, closed: bool = False, traced: bool = True) -> T:
         for implementation in self.implementations[hook]:
+            started = time.perf_counter()
+            outcome, words = "unchanged", ""
             try:
                 with _charged(implementation.extension, job):
                     changed = _call(implementation, {argument: value, "job": job})
@@ -223,11 +235,15 @@ class Hooks:
                 log.error("%s (left out of job %s)", error.message, job.id, exc_info=error)
                 job.warn(f"{error.message}; its part was left out")
                 job.note(_line(hook, "ignored", error.reason, error.extension))
-                continue
-            if changed is not None and changed is not value:
-                if implementation.extension:
-                    job.note(_line(hook, "applied", _difference(value, changed), implementation.extension))
-                value = changed
+                outcome, words = "left out", error.reason
+            else:
+                if changed is not None and changed is not value:
+                    outcome, words = "changed", change_in_words(value, changed)
+                    if implementation.extension:
+                        job.note(_line(hook, "applied", changed_fields(value, changed), implementation.extension))
+                    value = changed
+            if traced and implementation.extension:
+                job.trace.append(_traced(hook, implementation.extension, outcome, words, started))
         return value
 
 
@@ -296,12 +312,6 @@ def _line(hook: str, outcome: Any, reason: str, extension: str) -> ReportLine:
     return ReportLine(item=hook, outcome=outcome, reason=reason, extension=extension)
 
 
-def _difference(before: object, after: object) -> str:
-    """In words, what a chain hook changed; by identity, as arrays have no single equality."""
-    if is_dataclass(before) and is_dataclass(after):
-        names = [f.name for f in fields(before) if getattr(before, f.name) is not getattr(after, f.name)]
-        return "changed " + ", ".join(names)
-    if isinstance(before, tuple) and isinstance(after, tuple):
-        kept = sum(a is b for a, b in zip(before, after, strict=False))
-        return f"{len(before)} in, {len(after)} out, {kept} unchanged"
-    return "changed"
+def _traced(hook: str, extension: str, outcome: Any, change: str, started: float) -> TraceLine:
+    seconds = round(time.perf_counter() - started, 4)
+    return TraceLine(hook=hook, extension=extension, outcome=outcome, change=change, seconds=seconds)

@@ -133,6 +133,11 @@ class Scripts:
         titles = {call.name.casefold() for call in calls}
         return any(o.extension == extension and o.script.title.casefold() in titles for o in self.owned)
 
+    def owner(self, request: GenerationRequest) -> str:
+        """The extension of the selectable script that a request names; "" for none."""
+        title = request.script.name.casefold() if request.script else None
+        return next((one.extension for one in self.owned if one.script.title.casefold() == title), "")
+
     def _find(self, request: GenerationRequest, call: ScriptCall, where: str, *, always_on: bool) -> Script:
         here = [one.script for one in self.owned if request.kind in one.script.tabs]
         script = next((script for script in here if script.title.casefold() == call.name.casefold()), None)

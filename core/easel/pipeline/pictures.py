@@ -17,7 +17,8 @@ from easel.hookspecs import hookimpl
 from easel.imaging.hires import HiresSize, hires_size
 from easel.imaging.resize import STRETCH, resize
 from easel.imaging.start import Start, prepare_start
-from easel.imaging.upscale import LATENT_MODES, all_upscalers, find_upscaler
+from easel.imaging.upscale import BUILT_IN, LATENT_MODES, all_upscalers, find_upscaler
+from easel.pipeline.explain import Explained
 from easel.pipeline.frame import Frame
 from easel.pipeline.passes import Batch, Pairs, Passed, first_pass, hires_pass
 from easel.pipeline.road import Run, ignored, refuse_ignored
@@ -54,7 +55,10 @@ class Pictures:
         """Make the pictures of `job.request`."""
         if not isinstance(job.runner, Run):
             raise EaselError("this job is not on a road")
-        return draft(job.runner.engine, job.runner.hooks, job)
+        made = draft(job.runner.engine, job.runner.hooks, job)
+        if job.request.explain:
+            raise Explained
+        return made
 
 
 def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
@@ -228,6 +232,8 @@ def _hires(batch: Batch, target: HiresSize, latents: Latents) -> tuple[Frame, Mo
     else:
         registered = all_upscalers(owned.value for owned in batch.hooks.upscalers)
         upscaler = find_upscaler(hires.upscaler, registered, "hr_upscaler")
+        if job.request.explain:
+            upscaler = BUILT_IN[0]  # of blank pictures; the sizes are the same
         small = [Pillow.fromarray(batch.frame.crop(one)) for one in engine.decode(job, batch.model, latents)]
         enlarged = [np.asarray(resize(one, target.width, target.height, STRETCH, upscaler)) for one in small]
         latents = engine.encode_pictures(job, model, [large.fitted(one) for one in enlarged])

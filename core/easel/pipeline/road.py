@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from easel.engine.engine import Engine
 from easel.errors import BadRequest, EaselError
+from easel.extensions.changes import change_in_words
 from easel.extensions.hooks import Hooks
 from easel.imaging.grid import grid_image
+from easel.pipeline.explain import Explained, Planner
 from easel.values.image import Image, SavedImage
 from easel.values.job import Job, Progress
 from easel.values.request import GenerationRequest
-from easel.values.result import Draft, ReportLine, Result
+from easel.values.result import Draft, ReportLine, Result, TraceLine
 
 T = TypeVar("T")
 
@@ -38,18 +40,24 @@ class Run:
 
     def run_all(self, job: Job, requests: Sequence[GenerationRequest]) -> list[Draft]:
         """Run requests as parts of the same job, all in the engine together; the drafts in the requests' order."""
+        parts = [replace(job, request=request, on_progress=None, trace=[]) for request in requests]
+        drafts = []
         with ThreadPoolExecutor(max_workers=max(1, len(requests)), thread_name_prefix=f"job-{job.id[:8]}") as pool:
-            parts = [replace(job, request=request, on_progress=None) for request in requests]
-            drafts = []
             for number, draft in enumerate(pool.map(self._part, parts)):
                 job.tell(Progress(stage="first", part=number + 1, parts=len(parts)))
+                job.trace += _of_part(number, job, parts[number], self.hooks.scripts.owner(job.request))
                 drafts.append(draft)
-            return drafts
+        if job.request.explain:
+            raise Explained
+        return [draft for draft in drafts if draft is not None]
 
-    def _part(self, job: Job) -> Draft:
+    def _part(self, job: Job) -> Draft | None:
         # A script was named by the request as a whole; its parts are plain pictures.
         request = replace(job.request, script=None)
-        return generate(self.hooks, replace(job, request=request, scripts=self.hooks.scripts.bind(request)))
+        part = replace(job, request=request, scripts=self.hooks.scripts.bind(request))
+        with suppress(Explained):
+            return generate(self.hooks, part)
+        return None
 
 
 class Road:
@@ -61,8 +69,10 @@ class Road:
     def run(self, job: Job) -> Result:
         """The whole road of one job; errors: EaselError."""
         with self._hold() as hooks:
-            job.runner = Run(self._engine, hooks)
             job.scripts = hooks.scripts.bind(job.request)
+            if job.request.explain:
+                return self._explained(hooks, job)
+            job.runner = Run(self._engine, hooks)
             called = job.request.task
             draft = generate(hooks, job) if called is None else hooks.run_task(called, job)
             job.raise_if_cancelled()
@@ -75,9 +85,29 @@ class Road:
             images=tuple(image for image in saved if image.kind != "intermediate"),
             info=_info_with_grid(draft, saved),
             report=tuple(job.report),
+            trace=tuple(job.trace),
             warnings=tuple(job.warnings),
             seconds=dict(job.seconds),
             interrupted=job.interrupted,
+        )
+
+    def _explained(self, hooks: Hooks, job: Job) -> Result:
+        """What a run would do: its trace and report, and as `info` what it would load and which passes it would run."""
+        planner = Planner(self._engine)
+        job.runner = Run(planner, hooks)
+        with suppress(Explained):
+            generate(hooks, job)
+        for hook in ("review_images", "save_image"):
+            hooks.would_run(hook, job)
+        refuse_ignored(job)
+        loads = [{"kind": kind, "name": name, "bytes": size} for (kind, name), size in planner.needs.items()]
+        return Result(
+            images=(),
+            info={"loads": loads, "passes": planner.passes},
+            report=tuple(job.report),
+            trace=tuple(job.trace),
+            warnings=tuple(job.warnings),
+            seconds=dict(job.seconds),
         )
 
 
@@ -94,6 +124,14 @@ def refuse_ignored(job: Job) -> None:
     ignored = [line for line in job.report if line.outcome == "ignored"]
     if job.request.strict and ignored:
         raise BadRequest(f"{ignored[0].item} would be ignored: {ignored[0].reason} (the request is strict)")
+
+
+def _of_part(number: int, job: Job, part: Job, owner: str) -> Iterator[TraceLine]:
+    """The trace of a part: what its request has that is another than the whole job's, then what its hooks did."""
+    asked = change_in_words(replace(job.request, script=None), replace(part.request, script=None))
+    line = TraceLine(hook="generate", extension=owner, outcome="changed", change=asked)
+    for one in (line, *part.trace):
+        yield replace(one, part=f"{number + 1}.{one.part}".rstrip("."))
 
 
 @contextmanager

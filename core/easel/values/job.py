@@ -14,7 +14,7 @@ from easel.values.wire import BASE64_BYTES
 
 if TYPE_CHECKING:
     from easel.values.request import GenerationRequest
-    from easel.values.result import Draft, ReportLine
+    from easel.values.result import Draft, ReportLine, TraceLine
 
 T = TypeVar("T")
 
@@ -87,6 +87,7 @@ class Job:
     on_progress: Callable[[Progress], None] | None = None
     warnings: list[str] = field(default_factory=list)
     report: list[ReportLine] = field(default_factory=list)
+    trace: list[TraceLine] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     _interrupted: threading.Event = field(default_factory=threading.Event)

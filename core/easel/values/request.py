@@ -143,6 +143,7 @@ class GenerationRequest:
     comments: tuple[tuple[str, str], ...] = ()
     uid: str = ""  # whom the client accounts this to; no right comes of it
     task: TaskCall | None = None
+    explain: bool = False  # walk the road without making pictures, to tell what would happen
 
     @property
     def image_count(self) -> int:

@@ -20,6 +20,18 @@ class ReportLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TraceLine:
+    """What one extension's implementation of a hook did with a job."""
+
+    hook: str
+    extension: str
+    outcome: Literal["changed", "unchanged", "left out", "would run"]  # left out: it failed; would run: explained only
+    change: str = ""  # in words
+    seconds: float = 0.0
+    part: str = ""  # of a job whose script runs several requests: "2", a part of that "2.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """What `generate` returns: pictures not yet reviewed or saved, and A1111's `info` object about them."""
 
@@ -34,6 +46,7 @@ class Result:
     images: tuple[SavedImage, ...]
     info: Mapping[str, Any]
     report: tuple[ReportLine, ...] = ()
+    trace: tuple[TraceLine, ...] = ()  # in the order of what happened
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)  # load, encode, denoise, decode, save, <extension>
     interrupted: bool = False
