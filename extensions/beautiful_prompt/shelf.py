@@ -31,9 +31,10 @@ class Sampling(BaseModel):
 
 
 KNOWN = {
-    "pai-bloom-1b1-text2prompt-sd": (TEXT2PROMPT_V1, "single objects", Sampling(max_new_tokens=128)),
-    "pai-bloom-1b1-text2prompt-sd-v2": (TEXT2PROMPT_V2, "complex scenes", Sampling(repetition_penalty=1.1)),
+    "pai-bloom-1b1-text2prompt-sd": ("single objects", TEXT2PROMPT_V1, Sampling(max_new_tokens=128)),
+    "pai-bloom-1b1-text2prompt-sd-v2": ("complex scenes", TEXT2PROMPT_V2, Sampling(repetition_penalty=1.1)),
 }
+_EMBEDDED = ("small, built in", TEXT2PROMPT_V2, Sampling(repetition_penalty=1.1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +58,9 @@ class Shelved:
 def shelf(folder: Path) -> dict[str, Shelved]:
     """All models by name: the embedded one first, then those that are known by name, then all others in `folder`."""
     embedded = Path(str(files("easel").joinpath("starter", "expander")))
-    models = [_shelved(STARTER, embedded, "embedded", "small, built in", None, Sampling())] if embedded.is_dir() else []
-    for name, (template, about, sampling) in KNOWN.items():
-        models.append(_shelved(name, folder / name, f"{FOLDER}/{name}", about, template, sampling))
+    models = [_shelved(STARTER, embedded, "embedded", *_EMBEDDED)] if embedded.is_dir() else []
+    for name, known in KNOWN.items():
+        models.append(_shelved(name, folder / name, f"{FOLDER}/{name}", *known))
     for path in _others(folder):
         models.append(_shelved(path.name, path, f"{FOLDER}/{path.name}", "", None, Sampling()))
     return {model.name: model for model in models}
