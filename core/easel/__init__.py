@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from easel.values.conditioning import Conditioning, Control, Crop, LatentMask, Reference
     from easel.values.image import Image, SavedImage
     from easel.values.job import Job
+    from easel.values.options import Options
     from easel.values.prompt import Adapter, Prompt
-    from easel.values.request import GenerationRequest, ScriptCall
+    from easel.values.request import EncodedPicture, GenerationRequest, Hires, InitImages, Inpaint, ScriptCall
     from easel.values.result import Draft, ReportLine, Result
     from easel.values.step import Step
     from easel.values.user import User
@@ -72,8 +73,9 @@ _HOMES = {
     "values.conditioning": ("Conditioning", "Control", "Crop", "LatentMask", "Reference"),
     "values.image": ("Image", "SavedImage"),
     "values.job": ("Job",),
+    "values.options": ("Options",),
     "values.prompt": ("Adapter", "Prompt"),
-    "values.request": ("GenerationRequest", "ScriptCall"),
+    "values.request": ("EncodedPicture", "GenerationRequest", "Hires", "InitImages", "Inpaint", "ScriptCall"),
     "values.result": ("Draft", "ReportLine", "Result"),
     "values.step": ("Step",),
     "values.user": ("User",),
@@ -90,19 +92,24 @@ __all__ = [
     "DiskFull",
     "Draft",
     "EaselError",
+    "EncodedPicture",
     "Extension",
     "ExtraNetworkTag",
     "FileEntry",
     "Forbidden",
     "GenerationData",
     "GenerationRequest",
+    "Hires",
     "Image",
+    "InitImages",
+    "Inpaint",
     "Job",
     "JobCancelled",
     "JobRefused",
     "LatentMask",
     "NotAvailable",
     "NotFound",
+    "Options",
     "Prompt",
     "Reference",
     "ReportLine",

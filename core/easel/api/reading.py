@@ -145,12 +145,21 @@ def read_always_on(reading: Reading) -> tuple[ScriptCall, ...]:
             continue
         if isinstance(value, str):  # one of PAI's keys, misspelt?
             _refuse_unknown_script(reading.app, name)
-        arguments = value.get("args") if isinstance(value, dict) else value
+        arguments = _arguments(reading, f"alwayson_scripts.{name}", value) if isinstance(value, dict) else value
         if arguments and not isinstance(arguments, dict | list):
             where = f"alwayson_scripts.{name}.args"
             raise BadRequest("wrong type", field=where, value=arguments, allowed="a list, or an object of names")
         calls.append(ScriptCall(name, arguments if isinstance(arguments, dict) else tuple(arguments or ())))
     return tuple(calls)
+
+
+def _arguments(reading: Reading, where: str, entry: dict[str, Any]) -> Any:
+    """The `args` of an entry; arguments that stand there bare would be lost. Errors: BadRequest."""
+    for key in entry.keys() - {"args"}:
+        if "args" not in entry:
+            raise BadRequest("there is no `args`", field=where, value=key, allowed='{"args": …}')
+        reading.ignored(f"{where}.{key}", "only `args` is read")
+    return entry.get("args")
 
 
 def check_scripts(app: Easel, request: GenerationRequest) -> None:

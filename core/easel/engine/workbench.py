@@ -12,7 +12,7 @@ from easel.errors import ModelError
 from easel.models.controlnet import load_controlnet
 from easel.models.embeddings import load_embeddings
 from easel.models.families import read_checkpoint
-from easel.models.layout import read_layout
+from easel.models.layout import read_layout, read_net
 from easel.models.loading import load_checkpoint
 from easel.models.placement import finish
 
@@ -131,7 +131,7 @@ class Bench:
     def _size(self, path: Path) -> int:
         """About what a file of weights takes in memory; 0 when it cannot be read, which loading it will tell."""
         try:
-            return self._bytes(read_layout(path))
+            return self._bytes(read_net(path))
         except (ModelError, OSError):
             return 0
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from easel.errors import ModelError
+from easel.errors import RefusedFile
 from easel.models.checkpoint import Residuals
 from easel.models.families.family import Part, renamed_sources
 from easel.models.families.unet import UNetShape, shape_from_diffusers, shape_from_ldm
-from easel.models.layout import Layout, read_layout
+from easel.models.layout import Layout, read_net
 from easel.models.weights import load_part
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def add(first: Residuals, second: Residuals) -> Residuals:
 
 
 def load_controlnet(path: Path, placement: Placement) -> ControlNet:
-    """Load a ControlNet file with LDM or diffusers names; RefusedFile, or ModelError when it is something else."""
-    layout = read_layout(path)
+    """Load a ControlNet file with LDM or diffusers names, or a diffusers folder; RefusedFile, also for another kind."""
+    layout = read_net(path)
     net = load_part(_part(layout), layout, placement.device, placement.dtype)
     encoder = net.controlnet_cond_embedding
     assert isinstance(encoder, nn.Module)
@@ -91,11 +91,24 @@ def _part(layout: Layout) -> Part:
             shape = shape_from_ldm(here)
             sources = renamed_sources(layout, prefix, shape.names() | _ldm_names(here))
             return Part(build=partial(_build, shape, _hint_channels(layout, sources)), sources=sources)
+    if "net" in layout.configs:
+        config = dict(layout.configs["net"])
+        if config.get("addition_embed_type") == "text_time":  # SDXL: the whole vector comes from us
+            config |= {"addition_embed_type": None, "class_embed_type": "projection"}
+        return Part(build=partial(_from_config, config), sources=_with_class_embedding(layout))
     if "controlnet_cond_embedding.conv_in.weight" in layout.tensors:
         shape = shape_from_diffusers(layout)
-        sources = {name.replace("add_embedding.", "class_embedding."): (name, "") for name in layout.tensors}
+        sources = _with_class_embedding(layout)
         return Part(build=partial(_build, shape, _hint_channels(layout, sources)), sources=sources)
-    raise ModelError(f"{layout.label}: not a ControlNet that Easel knows")
+    raise RefusedFile(f"{layout.label}: not a ControlNet that Easel knows")
+
+
+def _with_class_embedding(layout: Layout) -> dict[str, tuple[str, str]]:
+    """Every tensor under its own name, but for SDXL's vector."""
+    whole = layout.configs.get("net", {}).get("addition_embed_type", "text_time") == "text_time"
+    return {
+        name.replace("add_embedding.", "class_embedding.") if whole else name: (name, "") for name in layout.tensors
+    }
 
 
 def _ldm_names(here: Layout) -> dict[str, str]:
@@ -117,6 +130,13 @@ def _hint_channels(layout: Layout, sources: Mapping[str, tuple[str, str]]) -> tu
     while source := sources.get(f"controlnet_cond_embedding.blocks.{2 * len(channels) - 1}.weight"):
         channels.append(layout.shape(source[0])[0])
     return tuple(channels)
+
+
+def _from_config(config: Mapping[str, Any]) -> nn.Module:
+    from diffusers.models.controlnets.controlnet import ControlNetModel
+
+    net: nn.Module = ControlNetModel.from_config(dict(config))
+    return net
 
 
 def _build(shape: UNetShape, hint_channels: tuple[int, ...]) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -106,6 +106,22 @@ def _read_folder(path: Path) -> Layout:
         if file.is_file():
             configs[label] = _read_json(file)
     return Layout(path.name, tensors, configs=configs)
+
+
+def is_net_folder(path: Path) -> bool:
+    """One network as diffusers saves it: a configuration and weights."""
+    return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+
+
+def read_net(path: Path) -> Layout:
+    """The layout of a network's file, or of its diffusers folder with the configuration as `configs["net"]`.
+
+    Errors: RefusedFile.
+    """
+    if not path.is_dir():
+        return read_layout(path)
+    (file, *_) = _weights_of(path)
+    return replace(read_layout(file), label=path.name, configs={"net": _read_json(path / "config.json")})
 
 
 def _weights_of(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from easel.errors import EaselError, RefusedFile, UnknownName
 from easel.models.families import read_checkpoint
 from easel.models.hashes import HashCache, old_hash
-from easel.models.layout import PICKLES, is_diffusers_folder, pickle_reason, read_layout
+from easel.models.layout import PICKLES, is_diffusers_folder, is_net_folder, pickle_reason, read_layout, read_net
 
 Kind = Literal["checkpoint", "vae", "lora", "embedding", "controlnet", "hypernetwork", "upscaler"]
 FOLDERS: Mapping[Kind, tuple[str, ...]] = {
@@ -31,6 +31,7 @@ TREE = (
 )  # fmt: skip
 OLD_HASH = re.compile(r"[0-9a-fA-F]{8}")
 STARTER = Path(__file__).parent.parent / "starter"
+STARTER_CONTROLNET = "starter-canny"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,13 +136,23 @@ class ModelStore:
         """The embedded starter checkpoint."""
         return CheckpointInfo(kind="checkpoint", name="starter", filename="starter", path=STARTER, family="starter")
 
+    def starter_controlnet(self) -> ModelFile | None:
+        """The embedded ControlNet of the starter checkpoint, if this version has one."""
+        path = STARTER / "controlnet"
+        if not is_net_folder(path):
+            return None
+        return ModelFile(kind="controlnet", name=STARTER_CONTROLNET, filename=STARTER_CONTROLNET, path=path)
+
     def default_checkpoint(self) -> CheckpointInfo:
         """What a request that names none runs on: the first usable one."""
         return next(info for info in self.checkpoints() if info.refused_reason is None)
 
     def files(self, kind: Kind) -> tuple[ModelFile, ...]:
         """All files of one kind, refused ones too."""
-        return self.checkpoints() if kind == "checkpoint" else tuple(map(self._hashed, self._listed(kind)))
+        if kind == "checkpoint":
+            return self.checkpoints()
+        own = self.starter_controlnet() if kind == "controlnet" else None
+        return (*map(self._hashed, self._listed(kind)), *((own,) if own else ()))
 
     def checkpoint(self, name: str) -> CheckpointInfo:
         """Find a checkpoint by title, name, file name, stem or any of its hashes.
@@ -196,7 +207,7 @@ class ModelStore:
     def _scan(self, kind: Kind, seen: dict[Seen, ModelFile]) -> Iterator[ModelFile]:
         taken: set[str] = set()
         for root in self._roots[kind]:
-            for path in sorted(_weights_below(root, folders=kind == "checkpoint")):
+            for path in sorted(_weights_below(root, kind)):
                 filename = path.relative_to(root).as_posix()
                 if filename in taken:
                     continue  # an earlier root has one of that name
@@ -207,8 +218,9 @@ class ModelStore:
                 yield seen[key]
 
 
-def _weights_below(root: Path, *, folders: bool) -> Iterator[Path]:
+def _weights_below(root: Path, kind: Kind) -> Iterator[Path]:
     """Files of weights, and diffusers folders, at any depth; separate VAEs beside checkpoints are not checkpoints."""
+    whole = {"checkpoint": is_diffusers_folder, "controlnet": is_net_folder}.get(kind)
     waiting, visited = [root], set[Path]()
     while waiting:
         folder = waiting.pop()
@@ -219,11 +231,11 @@ def _weights_below(root: Path, *, folders: bool) -> Iterator[Path]:
             if path.name.startswith("."):
                 continue
             if path.is_dir():
-                if folders and is_diffusers_folder(path):
+                if whole is not None and whole(path):
                     yield path
                 else:
                     waiting.append(path)
-            elif _is_weights(path) and not (folders and path.stem.lower().endswith(".vae")):
+            elif _is_weights(path) and not (kind == "checkpoint" and path.stem.lower().endswith(".vae")):
                 yield path
 
 
@@ -237,7 +249,7 @@ def _describe(kind: Kind, filename: str, path: Path) -> ModelFile:
     try:
         if path.suffix.lower() in PICKLES:
             raise RefusedFile(pickle_reason(path.name))
-        layout = read_layout(path)
+        layout = read_net(path) if kind == "controlnet" else read_layout(path)
         metadata = dict(layout.metadata)
         if kind == "checkpoint":
             family = read_checkpoint(layout)[0].name
