@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.websockets import WebSocketDisconnect
 
 from easel.api.auth import Credentials
 from easel.api.sessions import SECONDS, Sessions
@@ -201,3 +202,42 @@ def test_info_shows_the_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     assert main(["info", "--data-dir", str(tmp_path)]) == 0
     assert f"token   {token}" in capsys.readouterr().out
+
+
+def test_websockets_have_their_decision(serve: Serve) -> None:
+    service = serve("--token", "secret")
+    for headers, code in (({}, 1008), ({"Authorization": "wrong"}, 1008), ({"Authorization": "secret"}, 1000)):
+        with pytest.raises(WebSocketDisconnect) as refused, service.client.websocket_connect("/any", headers=headers):
+            pass
+        assert refused.value.code == code  # 1000: who may call finds no such route
+    log_in(service, password="secret")
+    for origin, code in (("http://testserver", 1000), ("http://evil.example", 1008)):
+        with (
+            pytest.raises(WebSocketDisconnect) as refused,
+            service.client.websocket_connect("/any", headers={"Origin": origin}),
+        ):
+            pass
+        assert refused.value.code == code
+
+
+HIDDEN = ("/docs", "/redoc", "/openapi.json", "/", "/file=outputs/a.png", "/logout", "/no/such/path", "/static/x.js")
+
+
+@pytest.mark.parametrize("flags", [("--token", "secret"), ("--api-auth", "anna:secret"), ("--listen",)])
+def test_the_matrix_of_routes_and_credentials(serve: Serve, flags: tuple[str, ...]) -> None:
+    """Every route the application has, asked by nobody, by somebody wrong and by somebody right."""
+    service = serve(*flags)
+    token = (service.data / ".easel" / "token").read_text().strip() if flags == ("--listen",) else "secret"
+    right = basic("anna", token)
+    described = service.client.get("/openapi.json", headers=right).json()["paths"]
+    routes = [(verb, path) for path, verbs in described.items() for verb in verbs]
+    routes += [(verb, path) for path in HIDDEN for verb in ("get", "post", "put", "delete", "patch", "head")]
+    for verb, path in routes:
+        if path == "/internal/ping":
+            continue
+        for headers in ({}, {"Authorization": ""}, basic("anna", "wrong"), {"Authorization": "Bearer wrong"}):
+            answer = service.client.request(verb, path, headers=headers)
+            assert answer.status_code == 401, (verb, path, headers)
+            assert answer.headers["www-authenticate"].startswith("Basic")
+    assert service.client.get("/docs", headers=right).status_code == 200
+    assert service.client.get("/no/such/path", headers=right).status_code == 404

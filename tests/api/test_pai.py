@@ -76,6 +76,8 @@ def test_a_saved_picture_is_there_by_url(service: Service) -> None:
         answer = service.client.get(f"/file={name}")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
         assert answer.content == Path(path).read_bytes()
+    assert service.client.get("/sd_extra_networks/thumb", params={"filename": path}).content == answer.content
+    assert service.client.get("/sd_extra_networks/thumb?filename=/etc/passwd").status_code == 403
 
 
 @pytest.mark.parametrize(

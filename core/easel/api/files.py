@@ -21,30 +21,39 @@ _CHUNK = 1 << 18
 
 
 def routes(app: Easel) -> APIRouter:
-    """`GET /file=PATH`."""
+    """`GET /file=PATH` and `/sd_extra_networks/thumb`."""
     router = APIRouter(tags=["pictures"])
 
     @router.get("/file={path:path}", response_class=StreamingResponse)
     def file(path: str) -> StreamingResponse:
         """A saved picture: `path` below the data folder, absolute or from there, as `image_url` and results name it."""
-        kind = _TYPES.get(PurePosixPath(path).suffix.lower())
-        files = data_files(app.settings)
-        try:
-            if kind is None:
-                raise Forbidden
-            handle = files.open(files.relative(path))
-        except NotFound:
-            raise NotFound(f"File not found: {path}") from None
-        except (Forbidden, BadRequest):
-            raise Forbidden(f"File not allowed: {path}") from None
-        headers = {
-            "Content-Length": str(os.fstat(handle.fileno()).st_size),
-            "Cache-Control": "private, max-age=3600",
-            "X-Content-Type-Options": "nosniff",
-        }
-        return StreamingResponse(_chunks(handle), media_type=kind, headers=headers)
+        return _picture(app, path)
+
+    @router.get("/sd_extra_networks/thumb", response_class=StreamingResponse)
+    def thumb(filename: str = "") -> StreamingResponse:
+        """The same, as A1111's page asks for the preview beside a model."""
+        return _picture(app, filename)
 
     return router
+
+
+def _picture(app: Easel, path: str) -> StreamingResponse:
+    kind = _TYPES.get(PurePosixPath(path).suffix.lower())
+    files = data_files(app.settings)
+    try:
+        if kind is None:
+            raise Forbidden
+        handle = files.open(files.relative(path))
+    except NotFound:
+        raise NotFound(f"File not found: {path}") from None
+    except (Forbidden, BadRequest):
+        raise Forbidden(f"File not allowed: {path}") from None
+    headers = {
+        "Content-Length": str(os.fstat(handle.fileno()).st_size),
+        "Cache-Control": "private, max-age=3600",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(_chunks(handle), media_type=kind, headers=headers)
 
 
 def _chunks(handle: BinaryIO) -> Iterator[bytes]:
