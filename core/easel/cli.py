@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--json", action="store_true", help="everything, as POST /easel/v1/explain answers")
     add("models", _models, "list checkpoints, VAEs, LoRAs and embeddings")
     add("extensions", _extensions, "list extensions and what became of them")
+    new = add("new-extension", _new_extension, "make the folder of an extension that works")
+    new.add_argument("name", metavar="NAME", help="lower-case words joined by '-'")
+    new.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where [here]")
+    check = add("check", _check, "check the folder of an extension; runs its code")
+    check.add_argument("folder", type=Path, metavar="FOLDER")
     convert = add("convert", _convert, "rewrite a pickled checkpoint (.ckpt, .pt, .bin) as safetensors")
     convert.add_argument("file", type=Path)
     convert.add_argument("-o", "--output", type=Path, metavar="FILE")
@@ -201,6 +206,28 @@ def _extensions(options: argparse.Namespace, rest: list[str]) -> int:
         reason = f": {status.reason}" if status.reason else ""
         print(f"{status.name}  {status.version}  {status.state}{reason}  {status.title}")
     return 0
+
+
+def _new_extension(options: argparse.Namespace, rest: list[str]) -> int:
+    _no_more(rest)
+    from easel.testing.skeleton import new_extension
+
+    folder = new_extension(options.name, options.into)
+    print(f"made {folder}; next:\n  easel check {folder}\n  pytest {folder}")
+    print("a service finds it in the folder extensions/ of its data folder, and in those of EASEL_EXTENSIONS_PATH")
+    return 0
+
+
+def _check(options: argparse.Namespace, rest: list[str]) -> int:
+    _no_more(rest)
+    from easel.testing.checks import ASPECTS, check
+
+    problems = check(options.folder)
+    for problem in problems:
+        print(f"problem  {problem}")
+    print(f"{options.folder.resolve().name}: " + (f"{len(problems)} to put right" if problems else "fine"))
+    print(f"looked at: {ASPECTS}")
+    return int(bool(problems))
 
 
 def _convert(options: argparse.Namespace, rest: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from easel.api.server import create_api
-from easel.errors import ExtensionError
+from easel.cli import main
+from easel.errors import BadRequest, EaselError, ExtensionError
 from easel.testing import EaselUnderTest, check
+from easel.testing.skeleton import new_extension
 
 Write = Callable[..., Path]
 LORA = Path(__file__).parents[2] / "extensions" / "lora"
@@ -77,14 +80,115 @@ def test_a_minimal_extension_is_fine(complete: Write) -> None:
             "generate: the same request made other pictures the second time",
         ),
         ("", {"head": "import sys\nsys.path.append('/nowhere')"}, "import: changes sys.path"),
+        ("", {"head": "import os\nos.environ['ONE'] = '1'"}, "import: changes the environment variable ONE"),
+        (
+            "@hookimpl\ndef startup(self, app): Thread(target=sleep, args=(4,), name='busy', daemon=True).start()",
+            {"head": "from threading import Thread\nfrom time import sleep"},
+            "switching: a thread is left: busy after it was switched off",
+        ),
+        (
+            "@hookimpl\ndef rewrite_prompt(self, prompt): (self.folder / 'kept.txt').write_text('x')",
+            {},
+            "kept.txt; its own folder is self.data, others stand in permissions.paths",
+        ),
+        (
+            "@hookimpl\ndef rewrite_prompt(self, prompt):\n    (self._at / 'x').write_text('x')\n"
+            "@hookimpl\ndef startup(self, app): self._at = app.settings.data_dir",
+            {},
+            "files: writes x; its own folder",
+        ),
+        (
+            "settings_model = Own",
+            {"head": "from pydantic import BaseModel\nclass Own(BaseModel):\n    loudness: int = 1"},
+            "README.md: does not name the setting loudness",
+        ),
+        (
+            "@hookimpl\ndef register_scripts(self): return Script('Refiner', Own, always_on=True)",
+            {"head": "from pydantic import BaseModel\nclass Own(BaseModel): ..."},
+            "names: the script 'Refiner' has a name that means something else",
+        ),
+        (
+            "@hookimpl\ndef rewrite_prompt(self, prompt, job):\n    self._seed = job.request.seed\n    sleep(0.05)\n"
+            "@hookimpl\ndef process_images(self, images):\n"
+            "    return tuple(replace(one, pixels=one.pixels.rotate(90 * self._seed)) for one in images)",
+            {"head": "from time import sleep"},
+            "generate: jobs that run at the same time make other pictures than one after the other",
+        ),
     ],
 )
 def test_what_is_wrong_is_found(
     body: str, keys: dict[str, str], problem: str, complete: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("ONE", "")
     found = [str(one) for one in check(complete("one", body, **keys))]
     assert any(problem in one for one in found), found
+
+
+def test_an_open_socket_is_found(complete: Write) -> None:
+    body = "@hookimpl\ndef startup(self, app): OPEN.append(create_server(('127.0.0.1', 0)))"
+    found = check(complete("one", body, head="from socket import create_server\nOPEN = []"))
+    for socket in sys.modules["easel_extensions.one"].OPEN:
+        socket.close()
+    assert [str(one) for one in found] == ["switching: a socket is left open after it was switched off"]
+
+
+def test_a_host_that_was_not_declared_is_found(complete: Write) -> None:
+    body = "@hookimpl\ndef startup(self, app):\n    with socket() as one: one.connect_ex(('127.0.0.1', 9))"
+    assert [str(one) for one in check(complete("one", body, head="from socket import socket"))] == [
+        "network: connects to 127.0.0.1, which is not in permissions.hosts"
+    ]
+
+
+def test_files_of_its_own_and_declared_ones_are_fine(complete: Write) -> None:
+    body = (
+        "@hookimpl\ndef startup(self, app):\n    (self.data / 'own').write_text('x')\n"
+        "    (app.settings.data_dir / 'wildcards').mkdir(exist_ok=True)\n"
+        "    (app.settings.data_dir / 'wildcards' / 'x').write_text('x')\n"
+        "    with TemporaryFile() as file: file.write(b'x')"
+    )
+    folder = complete("one", body, head="from tempfile import TemporaryFile")
+    manifest = folder / "extension.toml"
+    manifest.write_text(manifest.read_text() + '[permissions]\npaths = ["wildcards"]\n')
+    assert check(folder) == []
+
+
+def test_a_new_extension_is_fine_and_passes_its_own_tests(tmp_path: Path) -> None:
+    folder = new_extension("soft-focus", tmp_path)
+    assert folder == tmp_path / "soft_focus"
+    assert check(folder) == []
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "easel.testing.plugin",
+        "-p",
+        "no:cacheprovider",
+        str(folder),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout
+
+
+def test_a_new_extension_is_not_written_over_another(tmp_path: Path) -> None:
+    new_extension("mine", tmp_path)
+    with pytest.raises(EaselError, match="is there already"):
+        new_extension("mine", tmp_path)
+    with pytest.raises(BadRequest, match="lower-case words"):
+        new_extension("../mine", tmp_path)
+
+
+def test_check_as_a_command(write: Write, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["new-extension", "fine", "--into", str(tmp_path)]) == 0
+    assert "easel check" in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "fine")]) == 0
+    assert "fine: fine" in capsys.readouterr().out
+    assert main(["check", str(write("one", "@hookimpl\ndef rewrite_promt(self): ..."))]) == 1
+    said = capsys.readouterr().out
+    assert "problem  README.md: there is none" in said
+    assert "did you mean 'rewrite_prompt'?" in said
 
 
 def test_readme_and_tests_are_missed(write: Write) -> None:

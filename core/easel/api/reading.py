@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SAME = ("use same sampler", "use same scheduler", "use same checkpoint", "none", "")
 # A1111's own always-on entries whose part the request's plain fields play.
-_PLAIN_SCRIPTS = ("sampler", "seed", "refiner", "extra options", "comments")
+PLAIN_SCRIPTS = ("sampler", "seed", "refiner", "extra options", "comments")
 
 _MOST_UNKNOWN = 100  # fields; each is compared with all that are known
 
@@ -140,7 +140,7 @@ def read_always_on(reading: Reading) -> tuple[ScriptCall, ...]:
     """The always-on scripts the request mentions. Errors: BadRequest (arguments that are none)."""
     calls = []
     for name, value in reading.body.alwayson_scripts.items():
-        if name.lower() in _PLAIN_SCRIPTS:
+        if name.lower() in PLAIN_SCRIPTS:
             reading.ignored(f"alwayson_scripts.{name}", "the request's own fields say this")
             continue
         if isinstance(value, str):  # one of PAI's keys, misspelt?

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from easel.errors import EaselError, ExtensionError
 from easel.extensions.registry import Registry, State
 from easel.hookspecs import STYLES
 from easel.settings import Settings, read_settings
+from easel.values.job import Job
 from easel.values.request import GenerationRequest, ScriptCall
 from easel.values.result import Result
 from easel.worker.workplace import Workplace, assemble, model_store
@@ -49,13 +51,25 @@ class EaselUnderTest(Easel):
         `scripts` maps titles to arguments, by position or by name. Errors: whatever the job failed with, and
         ExtensionError for a hook whose part a service would have left out.
         """
+        return self.wait(self.submit(prompt, scripts=scripts, **fields))
+
+    def submit(self, prompt: str = "", *, scripts: Mapping[str, Any] | None = None, **fields: Any) -> Job:
+        """Begin a request as `generate` does, for several at once."""
         small: dict[str, Any] = {"seed": 1, "steps": 4, "width": 64, "height": 64}
         request = GenerationRequest(**{**small, **fields, "prompt": prompt})
-        result = self.jobs.wait_blocking(self.jobs.submit(self._with_scripts(request, scripts or {})))
+        return self.jobs.submit(self._with_scripts(request, scripts or {}))
+
+    def wait(self, job: Job) -> Result:
+        """The result of a job that was submitted. Errors: as of `generate`."""
+        result = self.jobs.wait_blocking(job)
         for line in result.report:
             if line.outcome == "ignored" and line.item in STYLES:
                 raise ExtensionError(line.extension, line.item, line.reason)
         return result
+
+    def task(self, name: str, **arguments: Any) -> Result:
+        """Run a task of the extension and wait: `run_task` for tests. Errors: NotFound, BadRequest, its failure."""
+        return asyncio.run(self.run_task(self.extensions.list()[0].name, name, arguments))
 
     def _with_scripts(self, request: GenerationRequest, scripts: Mapping[str, Any]) -> GenerationRequest:
         always = {o.script.title.casefold() for o in self.extensions.hooks.scripts.owned if o.script.always_on}
