@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from easel import __version__
-from easel.extensions.registry import ExtensionStatus, Registry
+from easel.extensions.registry import Limit, Registry
+from easel.extensions.status import ExtensionStatus
 from easel.files import ScopedFiles
 from easel.jobs.jobs import Jobs, Worker
 from easel.models.store import CheckpointInfo, ModelStore
@@ -49,16 +50,19 @@ class Easel:
     def start(self) -> None:
         """Make the data folder's tree, load the extensions, start the worker. Errors: SettingsError."""
         self.store.make_tree()
+        self.extensions.limit = self.limit
         self.extensions.load()
         self.extensions.start(self)
         if self.settings.in_process:
-            self._worker = InProcessWorker(self.jobs, lambda: self._build(self.settings))
+            self._worker = InProcessWorker(self.jobs, lambda: self._build(self.settings), self.extensions.lacks)
             self.jobs.attach(self._worker)
             self.jobs.ready()
         else:
-            self._worker = ChildWorker(self.jobs, self.settings)
-            self.jobs.attach(self._worker)
-            self._worker.start()
+            child = self._worker = ChildWorker(self.jobs, self.settings, self.extensions.lacks)
+            self.jobs.attach(child)
+            child.start(self.extensions.stamps())
+        self.extensions.changed = self._tell_worker
+        self._tell_worker()
 
     def stop(self) -> None:
         """Cancel what runs, stop the worker and the extensions."""
@@ -82,16 +86,26 @@ class Easel:
             raise
 
     def _admit(self, job: Job) -> None:
-        hooks = self.extensions.hooks
+        self.extensions.refuse_without_required()
+        hooks = self.extensions.select(job.request.extensions)
         job.scripts = hooks.scripts.bind(job.request)
         hooks.admit_job(job)
 
     def switch_extension(self, name: str, on: bool) -> ExtensionStatus:
         """Switch an extension on or off here and in the worker; running jobs keep the set they began with."""
-        status = self.extensions.enable(name) if on else self.extensions.disable(name)
+        return self.extensions.enable(name) if on else self.extensions.disable(name)
+
+    @property
+    def limit(self) -> Limit:
+        """Whose extensions are switched off: by a flag, else by the option `disable_all_extensions`."""
+        if self.settings.disable_all_extensions:
+            return "all"
+        chosen: Limit = self.options.get("disable_all_extensions")
+        return "extra" if self.settings.disable_extra_extensions and chosen == "none" else chosen
+
+    def _tell_worker(self) -> None:
         if self._worker is not None:
-            self._worker.switch(name, on)
-        return status
+            self._worker.follow(self.extensions.stamps())
 
     def files_for(self, user: User) -> ScopedFiles:
         """The files that this user may see and change: the data folder without what is not theirs."""

@@ -68,12 +68,14 @@ def register_upscalers() -> Any:
 
 @hookspec("collect")
 def register_routes(app: Any) -> APIRouter | Sequence[APIRouter] | None:
-    """At mount: HTTP routes, answered while the extension is on. Failing, or a duplicate: set to failed."""
+    """When switched on, in the gateway: HTTP routes, answered while the extension is on, mounts and WebSockets too.
+    Failing, or a route that another has: set to failed."""
 
 
 @hookspec("collect")
 def register_tabs(app: Any) -> Any:
-    """When the page is built: one `Tab` or a list. Failing: set to failed."""
+    """When switched on, in the gateway: one `Tab` of the page or a list. Failing, or a title that another has: set to
+    failed."""
 
 
 @hookspec("first")

@@ -62,7 +62,7 @@ def status(registry: Registry, name: str = "one") -> ExtensionStatus:
             "a hook's method has the hook's own name",
         ),
         ("", {"easel": ">=2"}, State.UNAVAILABLE, "is written for hook API >=2; this Easel has 1."),
-        ("", {"easel": "one"}, State.FAILED, "easel or requires in extension.toml"),
+        ("", {"easel": "one"}, State.FAILED, "in extension.toml"),
         ("", {"requires": ["not-there-at-all>=2"]}, State.UNAVAILABLE, "not-there-at-all>=2, which is not installed"),
         ("", {"requires": ["pluggy>=999"]}, State.UNAVAILABLE, "needs pluggy>=999; installed is "),
         ("name = 'other'", {}, State.FAILED, "its attribute `name` is 'other'; the name stands in extension.toml"),

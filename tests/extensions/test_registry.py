@@ -14,7 +14,8 @@ import pytest
 from easel import GenerationRequest, Job, NotAvailable, Prompt, UnknownName
 from easel.errors import Forbidden
 from easel.extensions.hooks import Hooks
-from easel.extensions.registry import Registry, State
+from easel.extensions.registry import Registry
+from easel.extensions.status import State
 
 Write = Callable[..., Path]
 PROMPT = Prompt(positive=("",), negative=("",))
@@ -85,12 +86,37 @@ def test_without_a_required_extension_no_job_runs(
         pass
 
 
-def test_a_worker_that_follows_its_gateway_remembers_nothing(write: Write, registry: Registry, tmp_path: Path) -> None:
-    write("one")
+def test_a_worker_follows_its_gateway_and_remembers_nothing(write: Write, registry: Registry, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(name, LIVES)
+    life: list[str] = []
     registry.load()
-    registry.disable("one", remember=False)
-    registry.enable("one", remember=False)
+    registry.start(life)
+    assert registry.follow({"one": 1, "two": 2}) == {}
+    assert life == ["up one", "up two"]  # the first stamps are taken as they are
+    assert registry.follow({"one": 1}) == {}
+    assert registry.follow({"one": 3}) == {}  # a fresh instance there: a fresh one here
+    assert life[2:] == ["down two", "up one", "down one"]
+    assert registry.hooks.extensions == ("one",)
+    write("three", "@hookimpl\ndef startup(self, app): 1 / 0")
+    assert registry.follow({"one": 3, "three": 4, "four": 5}) == {
+        "three": "extension 'three' failed in startup: ZeroDivisionError: division by zero",
+        "four": "it is not found there",
+    }
     assert not (tmp_path / "state").exists()
+
+
+def test_who_cannot_run_in_the_worker_does_not_count_as_on(write: Write, registry: Registry) -> None:
+    for name in ("one", "two"):
+        write(name)
+    registry.load()
+    told: list[dict[str, int]] = []
+    registry.changed = lambda: told.append(dict(registry.stamps()))
+    registry.lacks({"one": "no memory", "gone": ""})
+    status = registry.status("one")
+    assert (status.state, status.reason) == (State.FAILED, "in the worker: no memory")
+    assert registry.hooks.extensions == ("two",)
+    assert told == [{"two": 2}]
 
 
 def test_a_spoilt_memory_is_told_and_the_manifests_count(
@@ -101,9 +127,9 @@ def test_a_spoilt_memory_is_told_and_the_manifests_count(
     (tmp_path / "state" / "extensions.json").write_text('{"one": fal')
     registry.load()
     assert states(registry) == {"one": State.ENABLED}
-    assert "not valid JSON" in caplog.text
+    assert "cannot be read" in caplog.text
     registry.disable("one")
-    assert json.loads((tmp_path / "state" / "extensions.json").read_text()) == {"one": False}
+    assert json.loads((tmp_path / "state" / "extensions.json").read_text()) == {"switched": {"one": False}}
 
 
 def test_the_settings_can_switch_off_for_good(write: Write, root: Path, tmp_path: Path) -> None:
@@ -176,20 +202,28 @@ def register_routes(self, app):
 
 def test_routes_and_tabs_that_fail_set_aside(write: Write, registry: Registry) -> None:
     write("bad", "@hookimpl\ndef register_routes(self, app): 1 / 0\n@hookimpl\ndef register_tabs(self): return 'tab'")
-    write("good", ROUTER)
+    write("good", ROUTER + "@hookimpl\ndef register_tabs(self): return 'mine'")
     write("second", ROUTER)
+    write("shadows", ROUTER.replace("/mine", "/core"))
+    write("tabs", "@hookimpl\ndef register_tabs(self): return ['mine']")
     write("text", "@hookimpl\ndef register_routes(self, app): return 'text'")
     registry.load()
-    assert [owned.value for owned in registry.register_tabs(None)] == ["tab"]
-    assert [owned.extension for owned in registry.register_routes(None)] == ["good"]
+    registry.mount(["GET /core"])
+    assert [owned.extension for owned in registry.hooks.routers] == ["good"]
+    assert [owned.value for owned in registry.hooks.tabs] == ["mine"]
     reasons = {status.name: status.reason for status in registry.list()}
     assert reasons == {
         "bad": "extension 'bad' failed in register_routes: ZeroDivisionError: division by zero",
         "good": "",
         "second": "extension 'second' failed in register_routes: GET /mine belongs to 'good' already",
+        "shadows": "extension 'shadows' failed in register_routes: GET /core belongs to 'the core' already",
+        "tabs": "extension 'tabs' failed in register_tabs: the tab 'mine' belongs to 'good' already",
         "text": "extension 'text' failed in register_routes: returned 'text'; allowed: APIRouter",
     }
-    assert registry.register_tabs(None) == ()
+    registry.disable("good")
+    assert registry.hooks.routers == registry.hooks.tabs == ()
+    assert registry.enable("second").state is State.ENABLED
+    assert [owned.extension for owned in registry.hooks.routers] == ["second"]
 
 
 def test_a_job_keeps_the_set_it_began_with_and_shutdown_waits_for_it(

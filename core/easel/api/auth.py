@@ -147,6 +147,16 @@ def user_of(connection: HTTPConnection) -> User:
     return user
 
 
+def refuse_unless_operator(connection: HTTPConnection) -> None:
+    """The one decision about who may change the service for everybody. Errors: Forbidden.
+
+    Without users, whoever came in is the operator; of users, administrators are.
+    """
+    user = user_of(connection)
+    if user.name and not user.admin:
+        raise Forbidden("only operators of this service may do this")
+
+
 def _same(given: str, secret: str) -> bool:
     return secrets.compare_digest(given.encode(), secret.encode())
 

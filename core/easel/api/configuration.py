@@ -40,6 +40,8 @@ def _options(app: Easel) -> dict[str, Any]:
     return app.options.values() | {
         "sd_model_checkpoint": checkpoint.title,
         "sd_checkpoint_hash": checkpoint.sha256 or "",
+        "disabled_extensions": list(app.extensions.switched_off()),
+        "disable_all_extensions": app.limit,
     }
 
 
@@ -54,4 +56,13 @@ def _set_options(app: Easel, body: dict[str, Any]) -> None:
         vae = app.store.vae(named, app.chosen_checkpoint())
         changes["sd_vae"] = vae.filename if vae and named != "Automatic" else named
     frozen = frozenset(name.strip() for name in (app.settings.freeze_specific_settings or "").split(","))
+    disabled = app.options.check(
+        "disabled_extensions", changes.get("disabled_extensions", current["disabled_extensions"])
+    )
+    if "disabled_extensions" in changes:
+        app.extensions.may_disable(disabled)
     app.options.update(changes, frozen=app.settings.freeze_settings or frozen)
+    if "disable_all_extensions" in changes:
+        app.extensions.restrict(app.limit)
+    if "disabled_extensions" in changes:
+        app.extensions.disable_these(disabled)

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from easel.api import configuration, errors, explain, files, generate, jobs, lists, login, probes, progress, upkeep
+from easel.api import (
+    configuration,
+    errors,
+    explain,
+    extensions,
+    files,
+    generate,
+    jobs,
+    lists,
+    login,
+    probes,
+    progress,
+    upkeep,
+)
 from easel.api.auth import Credentials, Gatekeeper
 from easel.api.describe import ANSWERS
+from easel.api.extension_routes import Api
 from easel.api.middleware import BodyGuard, CallFrame, RateLimit
 from easel.api.sessions import Sessions
 from easel.errors import NotFound
@@ -37,23 +51,21 @@ def create_api(app: Easel) -> FastAPI:
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(app.start)
-        _extension_routes(app, api)
+        await asyncio.to_thread(app.extensions.mount, own_routes)
         try:
             yield
         finally:
             await asyncio.to_thread(app.stop)
 
     settings = app.settings
-    api = FastAPI(title="Easel", version=app.version, lifespan=lifespan, responses=ANSWERS)
+    api = Api(title="Easel", version=app.version, lifespan=lifespan, responses=ANSWERS)
     errors.install(api)
     api.include_router(progress.routes(app))
     api.include_router(probes.routes(app))
-    for module in (generate, explain, lists, configuration, jobs, files, upkeep) if settings.api else ():
+    for module in (generate, explain, lists, configuration, extensions, jobs, files, upkeep) if settings.api else ():
         api.include_router(module.routes(app))
     if not settings.api:
         api.include_router(_switched_off())
-    if not settings.nowebui:
-        api.include_router(_page())
     credentials = Credentials.of(settings)
     sessions = (
         None
@@ -61,6 +73,10 @@ def create_api(app: Easel) -> FastAPI:
         else Sessions.of(settings.state_dir, credentials.token, *map(":".join, credentials.passwords))
     )
     api.include_router(login.routes(credentials, sessions))
+    own_routes = api.own_routes()
+    api.serve_extensions(app.extensions)
+    if not settings.nowebui:
+        api.include_router(_page())
     _guard(app, api, credentials, sessions)
     return api
 
@@ -90,20 +106,6 @@ def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Session
         allow_credentials=True,
     )
     api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix)
-
-
-def _extension_routes(app: Easel, api: FastAPI) -> None:
-    """Mount the routes of the extensions that are on at start; each answers while its extension is on (hookspecs)."""
-    for owned in app.extensions.register_routes(app):
-        api.include_router(owned.value, dependencies=[Depends(_while_on(app, owned.extension))])
-
-
-def _while_on(app: Easel, extension: str) -> Callable[[], None]:
-    def guard() -> None:
-        if extension and extension not in app.extensions.hooks.extensions:
-            raise NotFound(f"the extension {extension!r} is switched off")
-
-    return guard
 
 
 def _switched_off() -> APIRouter:

@@ -18,6 +18,8 @@ from easel.extensions.manifest import FILE, BadManifest, Manifest, read_manifest
 
 GROUP = "easel.extensions"  # the entry point group of installed packages; the value is a package with extension.toml
 CHECKOUT = Path(__file__).resolve().parents[3]
+_HOME = CHECKOUT if (CHECKOUT / "webui.sh").is_file() else Path(__file__).resolve().parents[1] / "bundled"
+OWN_ROOTS = (_HOME / "extensions", _HOME / "filebrowser")  # in the checkout, or in the installed package
 log = logging.getLogger(__name__)
 
 
@@ -31,13 +33,17 @@ class Found:
     reason: str = ""
     shadowed_by: Path | None = None
 
+    @property
+    def own(self) -> bool:
+        """Does it come with Easel?"""
+        return any(self.folder.is_relative_to(root) for root in OWN_ROOTS)
+
 
 def standard_roots(data_dir: Path, *, path: str = "", root: str | None = None) -> list[Path]:
-    """Where to look, in order: the checkout, the data folder, `EASEL_EXTENSIONS_PATH`, `--root-extensions DIR`."""
+    """Where to look, in order: Easel's own, the data folder, `EASEL_EXTENSIONS_PATH`, `--root-extensions DIR`."""
     listed = [*path.split(os.pathsep), root or ""]
     return [
-        CHECKOUT / "extensions",
-        CHECKOUT / "filebrowser",
+        *OWN_ROOTS,
         data_dir / "extensions",
         *(Path(entry) for entry in listed if entry),
     ]

@@ -71,6 +71,8 @@ class Hooks:
     scripts: Scripts
     upscalers: tuple[Owned, ...]
     tasks: Mapping[tuple[str, str], Task]  # by extension and method
+    routers: tuple[Owned, ...] = ()  # `APIRouter`s, in a process that serves them
+    tabs: tuple[Owned, ...] = ()  # of the page, the same
 
     @classmethod
     def build(cls, core_plugins: Sequence[object] = (), extensions: Sequence[Extension] = ()) -> Hooks:
@@ -94,6 +96,10 @@ class Hooks:
         scripts = Scripts(tuple(_owned_script(owned) for owned in bare.register_scripts()))
         return replace(bare, scripts=scripts, upscalers=_distinct(bare.register_upscalers()))
 
+    def with_pages(self, routers: tuple[Owned, ...], tabs: tuple[Owned, ...]) -> Hooks:
+        """The same set with what its extensions serve."""
+        return replace(self, routers=routers, tabs=tabs)
+
     # Life of an extension. The registry calls these for a set of one, to know whom to set aside.
 
     def startup(self, app: Any) -> tuple[ExtensionError, ...]:
@@ -113,11 +119,11 @@ class Hooks:
         return self._collect("register_upscalers")
 
     def register_routes(self, app: Any) -> tuple[Owned, ...]:
-        """Collect `APIRouter`s."""
+        """Collect `APIRouter`s; `hooks.routers` has them ready for use."""
         return self._collect("register_routes", app=app)
 
     def register_tabs(self, app: Any) -> tuple[Owned, ...]:
-        """Collect tabs of the page."""
+        """Collect tabs of the page; `hooks.tabs` has them ready for use."""
         return self._collect("register_tabs", app=app)
 
     # At the door.

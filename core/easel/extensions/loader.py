@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import isclass, signature
 from pathlib import Path
@@ -20,47 +19,12 @@ from typing import Any
 import pluggy
 
 from easel import hookspecs
-from easel.errors import EaselError, ExtensionError
+from easel.errors import ExtensionError
 from easel.extensions.extension import Extension, Place
 from easel.extensions.guard import failure
-from easel.extensions.manifest import FILE, BadManifest, Manifest
+from easel.extensions.manifest import FILE, Manifest
 
 PARENT = "easel_extensions"
-
-
-class Unavailable(EaselError):
-    """The extension cannot run here: something it needs is missing."""
-
-    code = 52
-
-
-def check_requirements(manifest: Manifest) -> None:
-    """Compare the manifest with this Easel and the installed packages. Errors: Unavailable, BadManifest."""
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    try:
-        wanted = SpecifierSet(manifest.easel)
-        requirements = [Requirement(text) for text in manifest.requires]
-    except (InvalidSpecifier, InvalidRequirement) as error:
-        raise BadManifest(f"easel or requires in {FILE}: {error}") from error
-    if not wanted.contains(hookspecs.HOOK_API, prereleases=True):
-        raise Unavailable(f"is written for hook API {manifest.easel}; this Easel has {hookspecs.HOOK_API}")
-    missing = [text for requirement in requirements if (text := _missing(requirement))]
-    if missing:
-        raise Unavailable("needs " + "; ".join(missing))
-
-
-def _missing(requirement: Any) -> str:
-    if requirement.marker is not None and not requirement.marker.evaluate():
-        return ""
-    try:
-        installed = version(requirement.name)
-    except PackageNotFoundError:
-        return f"{requirement}, which is not installed"
-    if not requirement.specifier.contains(installed, prereleases=True):
-        return f"{requirement}; installed is {installed}"
-    return ""
 
 
 def load_extension(manifest: Manifest, folder: Path, data: Path, environment: Mapping[str, str]) -> Extension:

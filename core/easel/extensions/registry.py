@@ -1,93 +1,34 @@
 """Which extensions there are, what became of each, and the set of hooks in force.
 
-Switching builds a new immutable `Hooks` and swaps one reference. Who runs a job takes the set with `hold()`: the job
-keeps it to its end, and an extension that was switched off meanwhile is shut down only after that.
+What is on is decided anew at every change (`_off_because`), and then made so (`_settle`): a new immutable `Hooks` is
+put in force by swapping one reference. Who runs a job takes the set with `hold()` and keeps it to the job's end; an
+extension that was switched off meanwhile is shut down only after that.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from easel.errors import EaselError, ExtensionError, Forbidden, NotAvailable, UnknownName
+from easel.extensions import claims
+from easel.extensions.entry import Entry
 from easel.extensions.extension import Extension
-from easel.extensions.finder import Found, find_extensions
-from easel.extensions.hooks import Hooks, Owned
-from easel.extensions.loader import Unavailable, check_requirements, forget_modules, load_extension
+from easel.extensions.finder import find_extensions
+from easel.extensions.hooks import Hooks
+from easel.extensions.loader import forget_modules, load_extension
+from easel.extensions.memory import Memory, Remembered
+from easel.extensions.requirements import check_requirements
+from easel.extensions.sets import Selection, Sets
+from easel.extensions.status import ExtensionStatus, State
 
 log = logging.getLogger(__name__)
-
-
-class State(StrEnum):
-    """What became of an extension."""
-
-    FOUND = "found"  # seen, but another folder of its name counts
-    ENABLED = "enabled"
-    DISABLED = "disabled"  # switched off
-    UNAVAILABLE = "unavailable"  # something it requires is missing
-    FAILED = "failed"  # bad manifest, import error, wrong hooks, start-up error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtensionStatus:
-    """One extension for lists: what it is, its state and the reason for it."""
-
-    name: str
-    title: str
-    version: str
-    summary: str
-    folder: Path
-    state: State
-    reason: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """What the registry knows of one extension; changed by the thread that switches."""
-
-    found: Found
-    state: State
-    reason: str = ""
-    instance: Extension | None = None
-
-    @property
-    def status(self) -> ExtensionStatus:
-        manifest = self.found.manifest
-        return ExtensionStatus(
-            name=self.found.name,
-            title=manifest.title if manifest else self.found.name,
-            version=manifest.version if manifest else "",
-            summary=manifest.summary if manifest else "",
-            folder=self.found.folder,
-            state=self.state,
-            reason=self.reason,
-        )
-
-    def set_aside(self, error: EaselError) -> None:
-        """It failed: say why and drop it."""
-        self.state = State.UNAVAILABLE if isinstance(error, Unavailable) else State.FAILED
-        self.reason = error.message
-        self.instance = None
-        if self.found.manifest is not None:
-            forget_modules(self.found.manifest)
-        log.warning("extension %s is %s: %s", self.found.name, self.state, self.reason, exc_info=error.__cause__)
-
-
-@dataclass(slots=True, eq=False)
-class _Set:
-    """A set of hooks, the instances in it, and how many hold it."""
-
-    hooks: Hooks
-    extensions: tuple[Extension, ...] = ()
-    holders: int = 0
+Limit = Literal["none", "extra", "all"]  # whom A1111's option `disable_all_extensions` switches off
 
 
 @dataclass(eq=False)
@@ -95,9 +36,9 @@ class Registry:
     """The extensions of one process.
 
     `roots`: folders to look in (`finder.standard_roots`, `finder.installed_roots`). `disabled`: names the operator's
-    settings switch off for good, `required`: those that they insist on, without which no job runs. What is switched at
-    run time is remembered in `<state_dir>/extensions.json`, and each extension may keep files below
-    `<state_dir>/extensions/<name>`.
+    settings switch off for good, `required`: those that they insist on, without which no job runs. `common`: users
+    cannot leave any out. What operators choose is remembered in `<state_dir>/extensions.json`, and each extension may
+    keep files below `<state_dir>/extensions/<name>`.
     """
 
     roots: Sequence[Path]
@@ -105,248 +46,324 @@ class Registry:
     disabled: Collection[str] = ()
     required: Collection[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    common: bool = False
+    limit: Limit = "none"
 
     def __post_init__(self) -> None:
         """Begin with a set without any plugin."""
-        self._switching = threading.Lock()  # held while extensions are loaded and started, which may take its time
-        self._lock = threading.Lock()  # for the sets and who was started; never held while an extension's code runs
+        self.changed: Callable[[], None] = lambda: None  # told after every change, in the order of the changes
+        self._switching = threading.RLock()  # held while extensions are loaded and started, which may take its time
+        self._memory = Memory(self.state_dir / "extensions.json")
+        self._sets = Sets(self._shut_down)
         self._core: tuple[object, ...] = ()
         self._app: Any = None
-        self._entries: dict[str, _Entry] = {}
-        self._shadowed: list[_Entry] = []
-        self._current = _Set(Hooks.build())
-        self._sets = [self._current]  # this one and those that are still held
-        self._started: list[Extension] = []  # those whose `startup` ran and whose `shutdown` did not
+        self._taken: frozenset[str] | None = None  # routes of the core, in a process that serves routes
+        self._entries: dict[str, Entry] = {}
+        self._shadowed: tuple[Entry, ...] = ()
+        self._leader: Mapping[str, int] | None = None  # in a worker: who is on in the gateway, with its stamp
+        self._made = 0  # instances
+
+    # What is in force.
 
     @property
     def hooks(self) -> Hooks:
         """The set in force now."""
-        return self._current.hooks
+        return self._sets.hooks
 
-    @contextmanager
-    def hold(self) -> Iterator[Hooks]:
-        """The set in force now, kept alive while a job runs with it. Errors: NotAvailable without a required one."""
-        with self._lock:
-            held = self._current
-            missing = [name for name in self.required if name not in held.hooks.extensions]
-            if missing:
-                raise NotAvailable(f"the settings require the extension {missing[0]}, {self._whereabouts(missing[0])}")
-            held.holders += 1
-        try:
-            yield held.hooks
-        finally:
-            with self._lock:
-                held.holders -= 1
-            self._shut_down_unused()
+    def keep(self) -> AbstractContextManager[Hooks]:
+        """The set in force now, kept alive meanwhile, for what is no job."""
+        return self._sets.hold()
+
+    def hold(self, selection: Selection = None) -> AbstractContextManager[Hooks]:
+        """A user's set, kept alive while a job runs with it. Errors: NotAvailable without a required extension."""
+        self.refuse_without_required()
+        return self._sets.hold(self._selected(selection))
+
+    def select(self, selection: Selection = None) -> Hooks:
+        """A user's set, to look at. `selection` names those the user wants of the ones that are on; None: all."""
+        return self._sets.select(self._selected(selection))
+
+    def refuse_without_required(self) -> None:
+        """Errors: NotAvailable while an extension that the settings insist on is not in force."""
+        for name in self.required:
+            if name not in self.hooks.extensions:
+                entry = self._entries.get(name)
+                where = "is not there" if entry is None else f"is {entry.state}: {entry.reason}"
+                raise NotAvailable(f"the settings require the extension {name}, which {where}")
+
+    def _selected(self, selection: Selection) -> Selection:
+        return None if self.common or selection is None else {*selection, *self.required}
 
     def list(self) -> tuple[ExtensionStatus, ...]:
         """All extensions by name, shadowed ones last."""
         entries = sorted(self._entries.values(), key=lambda entry: entry.found.name)
-        return tuple(entry.status for entry in (*entries, *self._shadowed))
+        return tuple(self._status(entry) for entry in (*entries, *self._shadowed))
+
+    def status(self, name: str) -> ExtensionStatus:
+        """One extension. Errors: UnknownName."""
+        return self._status(self._entry(name))
+
+    def stamps(self) -> Mapping[str, int]:
+        """Who is on, and the number of its instance: what a worker follows."""
+        return {name: entry.stamp for name, entry in self._entries.items() if entry.instance is not None}
+
+    # Life of the process.
 
     def load(self, core_plugins: Sequence[object] = ()) -> None:
         """Find and load what there is and build the first set; what fails is set aside, nothing is raised."""
         with self._switching:
             self._core = tuple(core_plugins)
-            choices = self._read_choices()
-            for found in find_extensions(self.roots):
-                entry = _Entry(found, State.DISABLED)
-                if found.shadowed_by is not None:
-                    entry.state, entry.reason = State.FOUND, f"{found.shadowed_by} has the same name and comes first"
-                    self._shadowed.append(entry)
-                    continue
-                self._entries[found.name] = entry
-                if found.name in self.disabled:
-                    entry.reason = "switched off by the settings"
-                elif found.manifest is None:
-                    entry.state, entry.reason = State.FAILED, found.reason
-                elif found.name in self.required or choices.get(found.name, found.manifest.enabled):
-                    self._switch_on(entry)
-            self._swap()
+            self._look()
+            self._settle()
 
     def start(self, app: Any) -> None:
         """Call `startup` of every enabled extension; one that fails is set aside."""
         with self._switching:
             self._app = app
             for entry in self._enabled():
-                self._start(entry)
+                self._begin(entry)
             self._swap()  # without those that failed to start
+
+    def mount(self, taken: Iterable[str] = ()) -> None:
+        """From now on `hooks.routers` and `hooks.tabs` are there too; `taken` are the core's routes (`GET /path`)."""
+        with self._switching:
+            self._taken = frozenset(taken)
+            for entry in self._enabled():
+                self._mount(entry)
+            self._swap()
 
     def stop(self) -> None:
         """Call `shutdown` of every extension that was started; after the jobs are done."""
-        with self._lock:
-            leaving, self._started = self._started, []
-        for extension in reversed(leaving):
-            self._shut_down(extension)
+        self._sets.stop()
 
-    def enable(self, name: str, *, remember: bool = True) -> ExtensionStatus:
-        """Switch on; the answer says what came of it. Errors: UnknownName, Forbidden.
+    # Switching.
 
-        `remember`: also after a restart. A worker follows its gateway, which does the remembering.
-        """
+    def enable(self, name: str) -> ExtensionStatus:
+        """Switch on, also after a restart; the answer says what came of it. Errors: UnknownName, Forbidden."""
         with self._switching:
-            entry = self._entry(name)
+            self._entry(name)
             if name in self.disabled:
                 raise Forbidden(f"extension {name!r} is switched off by the settings")
-            if remember:
-                self._remember(name, True)
-            self._switch_on(entry)
-            self._swap()
-            return entry.status
+            self._memory.change("switched", name, True)
+            self._settle(retry=(name,))
+        return self._settled(name)
 
-    def disable(self, name: str, *, remember: bool = True) -> ExtensionStatus:
-        """Switch off; running jobs keep it to their end. Errors: UnknownName, Forbidden."""
+    def disable(self, name: str) -> ExtensionStatus:
+        """Switch off, also after a restart; running jobs keep it to their end. Errors: UnknownName, Forbidden."""
         with self._switching:
-            entry = self._entry(name)
+            self.may_disable((name,))
+            self._memory.change("switched", name, False)
+            self._settle()
+        return self._settled(name)
+
+    def switched_off(self) -> tuple[str, ...]:
+        """A1111's option `disabled_extensions`: those that would be on, had no operator switched them off."""
+        off = (name for name, on in self._memory.read().switched.items() if not on)
+        manifests = {name: entry.found.manifest for name, entry in self._entries.items()}
+        return tuple(sorted(name for name in off if (manifest := manifests.get(name)) and manifest.enabled))
+
+    def may_disable(self, names: Iterable[str]) -> None:
+        """Errors: UnknownName, Forbidden for one that the settings require."""
+        for name in names:
+            self._entry(name)
             if name in self.required:
                 raise Forbidden(f"extension {name!r} is required by the settings")
-            if remember:
-                self._remember(name, False)
-            if entry.found.manifest is not None:  # a folder that cannot be read keeps its reason
-                entry.instance = None
-                entry.state, entry.reason = State.DISABLED, "switched off"
+
+    def disable_these(self, names: Collection[str]) -> None:
+        """Switch off these and no others. Errors: UnknownName, Forbidden; then nothing is changed."""
+        with self._switching:
+            self.may_disable(names)
+            before = set(self.switched_off())
+            for name in before ^ set(names):
+                self._memory.change("switched", name, None if name in before else False)
+            self._settle(retry=before - set(names))
+        self._sets.shut_down_unused()
+
+    def renew(self, name: str) -> ExtensionStatus:
+        """Make a fresh instance of an extension that is on, e.g. with other settings. Errors: UnknownName."""
+        with self._switching:
+            self._entry(name).switch_off(State.DISABLED, "")
+            self._settle(retry=(name,))
+        return self._settled(name)
+
+    def restrict(self, limit: Limit) -> None:
+        """Switch off nobody, all that do not come with Easel, or all (but the required ones)."""
+        with self._switching:
+            self.limit = limit
+            self._settle()
+        self._sets.shut_down_unused()
+
+    def rescan(self) -> tuple[ExtensionStatus, ...]:
+        """Look at the folders again: new and removed ones, changed manifests; who failed is tried once more."""
+        with self._switching:
+            self._look()
+            self._settle(retry=self._entries)
+        self._sets.shut_down_unused()
+        return self.list()
+
+    def follow(self, stamps: Mapping[str, int]) -> Mapping[str, str]:
+        """In a worker: have on who is on in the gateway; the answer says why one of them is not."""
+        with self._switching:
+            for name, entry in self._entries.items():
+                if entry.instance is not None and name in stamps and entry.stamp not in (0, stamps[name]):
+                    entry.switch_off(State.DISABLED, "")  # the gateway has a fresh instance
+            self._leader = dict(stamps)
+            fresh = [name for name in stamps if name not in self._entries or self._entries[name].instance is None]
+            if fresh:
+                self._look()
+            self._settle(retry=fresh)
+            for name, entry in self._entries.items():
+                entry.stamp = stamps.get(name, 0)
+            lacking = {name: self._entries.get(name) for name in stamps if name not in self.hooks.extensions}
+        self._sets.shut_down_unused()
+        return {name: entry.reason if entry else "it is not found there" for name, entry in lacking.items()}
+
+    def lacks(self, reasons: Mapping[str, str]) -> None:
+        """In the gateway: a worker could not follow. Who does not run there does not count as on here."""
+        with self._switching:
+            for name, reason in reasons.items():
+                if (entry := self._entries.get(name)) is not None and entry.instance is not None:
+                    entry.switch_off(State.FAILED, f"in the worker: {reason}")
             self._swap()
-        self._shut_down_unused()
-        return entry.status
-
-    def register_routes(self, app: Any) -> tuple[Owned, ...]:
-        """The routers of all enabled extensions; one that fails, or has a route of another's, is set aside."""
-        return self._collect("register_routes", app, _routes)
-
-    def register_tabs(self, app: Any) -> tuple[Owned, ...]:
-        """The tabs of all enabled extensions; one that fails is set aside."""
-        return self._collect("register_tabs", app, lambda owned: ())
+        self._sets.shut_down_unused()
 
     # Inside; called by one thread at a time, which holds `_switching`.
 
-    def _enabled(self) -> tuple[_Entry, ...]:
-        return tuple(entry for entry in self._entries.values() if entry.instance is not None)
+    def _look(self) -> None:
+        """Read the folders; an extension whose manifest changed begins anew."""
+        before, shadowed = self._entries, []
+        entries: dict[str, Entry] = {}
+        for found in find_extensions(self.roots):
+            if found.shadowed_by is not None:
+                reason = f"{found.shadowed_by} has the same name and comes first"
+                shadowed.append(Entry(found, State.FOUND, reason))
+                continue
+            known = before.get(found.name)
+            if known is not None and known.found == found:
+                entries[found.name] = known
+                continue
+            entries[found.name] = Entry(found)
+            if found.manifest is None:
+                entries[found.name].state, entries[found.name].reason = State.FAILED, found.reason
+            elif known is not None:
+                forget_modules(found.manifest)
+        self._entries, self._shadowed = entries, tuple(shadowed)
 
-    def _extensions(self) -> tuple[Extension, ...]:
-        return tuple(entry.instance for entry in self._entries.values() if entry.instance is not None)
+    def _off_because(self, entry: Entry, remembered: Remembered) -> tuple[State, str] | None:
+        """Why an extension is not to be on; None: it is."""
+        name, manifest = entry.found.name, entry.found.manifest
+        if self._leader is not None:
+            return None if name in self._leader else (State.DISABLED, "switched off")
+        if name in self.disabled:
+            return State.DISABLED, "switched off by the settings"
+        if name in self.required:
+            return None
+        if self.limit == "all" or (self.limit == "extra" and not entry.found.own):
+            return State.DISABLED, f"switched off by disable_all_extensions ({self.limit})"
+        if name in remembered.switched:
+            return None if remembered.switched[name] else (State.DISABLED, "switched off")
+        return None if manifest is None or manifest.enabled else (State.DISABLED, "off until it is switched on")
 
-    def _switch_on(self, entry: _Entry) -> None:
-        """Load and, in a running service, start; a folder without a readable manifest stays failed."""
+    def _settle(self, retry: Collection[str] = ()) -> None:
+        """Make what is on what should be; of those that failed before only the ones in `retry` are tried again."""
+        remembered = self._memory.read()
+        wanted = []
+        for entry in self._entries.values():
+            off = self._off_because(entry, remembered)
+            if off is not None:
+                entry.switch_off(*off)
+            elif entry.found.manifest is not None:
+                wanted.append(entry)
+        for entry in wanted:
+            if entry.instance is None and (entry.state is State.DISABLED or entry.found.name in retry):
+                others = [one.found.manifest for one in wanted if one is not entry and one.found.manifest]
+                self._switch_on(entry, others)
+        self._swap()
+
+    def _switch_on(self, entry: Entry, others: Sequence[Any]) -> None:
+        """Load and, in a running service, start."""
         manifest = entry.found.manifest
-        if manifest is None or entry.instance is not None:
-            return
+        assert manifest is not None
         try:
-            check_requirements(manifest)
+            check_requirements(manifest, others)
             data = self.state_dir / "extensions" / manifest.name
             extension = load_extension(manifest, entry.found.folder, data, self.environment)
             Hooks.build(self._core, (*self._extensions(), extension))  # its scripts beside everybody else's
         except EaselError as error:
             entry.set_aside(error)
             return
-        entry.state, entry.reason, entry.instance = State.ENABLED, "", extension
+        self._made += 1
+        entry.switch_on(extension, self._made)
         if self._app is not None:
-            self._start(entry)
+            self._begin(entry)
+        if self._taken is not None and entry.instance is not None:
+            self._mount(entry)
 
-    def _start(self, entry: _Entry) -> None:
+    def _begin(self, entry: Entry) -> None:
         assert entry.instance is not None
         failures = Hooks.build((), (entry.instance,)).startup(self._app)
         if failures:
             entry.set_aside(failures[0])
+
+    def _mount(self, entry: Entry) -> None:
+        """Collect its routes and tabs; of two that want the same name, the second is set aside."""
+        assert entry.instance is not None and self._taken is not None
+        others = [one for one in self._enabled() if one is not entry]
+        try:
+            alone = Hooks.build((), (entry.instance,))
+            routers, tabs = alone.register_routes(self._app), alone.register_tabs(self._app)
+            theirs = {name: one.extension for each in others for one in each.routers for name in claims.routes_of(one)}
+            mine = [(one.extension, name) for one in routers for name in dict.fromkeys(claims.routes_of(one))]
+            claims.refuse_taken("register_routes", mine, dict.fromkeys(self._taken, "") | theirs)
+            theirs = {name: one.extension for each in others for one in each.tabs for name in claims.tabs_of(one)}
+            mine = [(one.extension, name) for one in tabs for name in claims.tabs_of(one)]
+            claims.refuse_taken("register_tabs", mine, theirs)
+        except ExtensionError as error:
+            self._shut_down(entry.instance)
+            entry.set_aside(error)
+        else:
+            entry.routers, entry.tabs = routers, tabs
 
     def _swap(self) -> None:
         """Put a new set in force; who cannot be part of it is set aside."""
         while True:
             extensions = self._extensions()
             try:
-                new = _Set(Hooks.build(self._core, extensions), extensions)
+                hooks = Hooks.build(self._core, extensions)
                 break
             except ExtensionError as error:
                 if error.extension not in self._entries:
                     raise
                 self._entries[error.extension].set_aside(error)
-        with self._lock:
-            self._current = new
-            self._sets = [*(one for one in self._sets if one.holders), new]
-            if self._app is not None:
-                self._started += [one for one in extensions if one not in self._started]
-
-    def _collect(self, hook: str, app: Any, names: Callable[[Owned], Iterable[str]]) -> tuple[Owned, ...]:
-        """What a hook collects from everybody; of two that take one of `names`, the second is set aside."""
-        with self._switching:
-            owners: dict[str, str] = {}
-            collected = _claimed(getattr(Hooks.build(self._core), hook)(app), hook, names, owners)
-            for entry in self._enabled():
-                assert entry.instance is not None
-                try:
-                    alone = Hooks.build((), (entry.instance,))
-                    collected += _claimed(getattr(alone, hook)(app), hook, names, owners)
-                except ExtensionError as error:
-                    entry.set_aside(error)
-            self._swap()  # without those that failed
-        self._shut_down_unused()
-        return collected
-
-    def _whereabouts(self, name: str) -> str:
-        """In words, why an extension is not in force."""
-        entry = self._entries.get(name)
-        return "which is not there" if entry is None else f"which is {entry.state}: {entry.reason}"
-
-    def _entry(self, name: str) -> _Entry:
-        if name not in self._entries:
-            raise UnknownName.among("extension", name, self._entries)
-        return self._entries[name]
-
-    def _remember(self, name: str, on: bool) -> None:
-        """Keep an operator's choice over restarts; whole or not at all."""
-        choices = {**self._read_choices(), name: on}
-        self.state_dir.mkdir(parents=True, exist_ok=True)
-        temporary = self._choices_file.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("w") as file:
-            json.dump(choices, file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._choices_file)
-
-    @property
-    def _choices_file(self) -> Path:
-        return self.state_dir / "extensions.json"
-
-    def _read_choices(self) -> dict[str, bool]:
-        """What was switched at run time, by name."""
-        try:
-            choices = json.loads(self._choices_file.read_text())
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            log.warning("%s is not valid JSON (%s): every extension as its manifest says", self._choices_file, error)
-            return {}
-        return {name: on for name, on in choices.items() if isinstance(on, bool)} if isinstance(choices, dict) else {}
-
-    # Shutting down: by whoever gave back the last hold, or switched.
-
-    def _shut_down_unused(self) -> None:
-        with self._lock:
-            self._sets = [one for one in self._sets if one.holders or one is self._current]
-            used = {id(extension) for one in self._sets for extension in one.extensions}
-            leaving = [extension for extension in self._started if id(extension) not in used]
-            self._started = [extension for extension in self._started if id(extension) in used]
-        for extension in leaving:
-            self._shut_down(extension)
+        mounted = sorted(self._enabled(), key=lambda entry: entry.found.name)
+        hooks = hooks.with_pages(
+            tuple(one for entry in mounted for one in entry.routers),
+            tuple(one for entry in mounted for one in entry.tabs),
+        )
+        core = self._core
+        build = lambda chosen: Hooks.build(core, chosen)  # noqa: E731
+        self._sets.put(hooks, extensions, build, started=self._app is not None)
+        self.changed()
 
     def _shut_down(self, extension: Extension) -> None:
         Hooks.build((), (extension,)).shutdown(self._app)
 
+    def _enabled(self) -> tuple[Entry, ...]:
+        return tuple(entry for entry in self._entries.values() if entry.instance is not None)
 
-def _claimed(
-    found: tuple[Owned, ...], hook: str, names: Callable[[Owned], Iterable[str]], owners: dict[str, str]
-) -> tuple[Owned, ...]:
-    """`found`, its names noted in `owners`. Errors: ExtensionError when one is taken."""
-    taken = {name: owned.extension for owned in found for name in names(owned)}
-    for name, extension in taken.items():
-        if name in owners:
-            raise ExtensionError(extension, hook, f"{name} belongs to {owners[name] or 'the core'!r} already")
-    owners |= taken
-    return found
+    def _extensions(self) -> tuple[Extension, ...]:
+        return tuple(entry.instance for entry in self._entries.values() if entry.instance is not None)
 
+    def _entry(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise UnknownName.among("extension", name, self._entries)
+        return self._entries[name]
 
-def _routes(owned: Owned) -> Iterator[str]:
-    """`GET /path` of every route of a router."""
-    if not hasattr(owned.value, "routes"):
-        raise ExtensionError(owned.extension, "register_routes", f"returned {owned.value!r}; allowed: APIRouter")
-    for route in owned.value.routes:
-        yield from (f"{method} {route.path}" for method in sorted(getattr(route, "methods", None) or ()))
+    def _status(self, entry: Entry) -> ExtensionStatus:
+        name = entry.found.name
+        titles = tuple(one.script.title for one in self.hooks.scripts.owned if one.extension == name)
+        return entry.status(required=name in self.required, scripts=titles if entry.instance else ())
+
+    def _settled(self, name: str) -> ExtensionStatus:
+        self._sets.shut_down_unused()
+        return self.status(name)

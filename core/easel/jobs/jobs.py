@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,8 +40,8 @@ class Worker(Protocol):
         """Tell a running job to stop."""
         ...
 
-    def switch(self, name: str, on: bool) -> None:
-        """Switch an extension on or off there too."""
+    def follow(self, extensions: Mapping[str, int]) -> None:
+        """Have on there who is on here, with the numbers of the instances."""
         ...
 
     def refresh(self) -> None:

@@ -13,6 +13,7 @@ from easel.engine.engine import Engine
 from easel.errors import BadRequest, EaselError
 from easel.extensions.changes import change_in_words
 from easel.extensions.hooks import Hooks
+from easel.extensions.sets import Selection
 from easel.imaging.grid import grid_image
 from easel.pipeline.explain import Explained, Planner
 from easel.values.image import Image, SavedImage
@@ -61,14 +62,14 @@ class Run:
 
 
 class Road:
-    """Runs jobs. `hold` lends the set of hooks that is switched on now, for as long as a job runs."""
+    """Runs jobs. `hold` lends a user's set of the hooks that are switched on now, for as long as a job runs."""
 
-    def __init__(self, engine: Engine, hold: Callable[[], AbstractContextManager[Hooks]]) -> None:
+    def __init__(self, engine: Engine, hold: Callable[[Selection], AbstractContextManager[Hooks]]) -> None:
         self._engine, self._hold = engine, hold
 
     def run(self, job: Job) -> Result:
         """The whole road of one job; errors: EaselError."""
-        with self._hold() as hooks:
+        with self._hold(job.request.extensions) as hooks:
             job.scripts = hooks.scripts.bind(job.request)
             if job.request.explain:
                 return self._explained(hooks, job)

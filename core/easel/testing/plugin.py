@@ -35,7 +35,8 @@ def pytest_pycollect_makemodule(module_path: Path) -> None:
 @pytest.fixture
 def easel_extension(request: pytest.FixtureRequest, tmp_path: Path) -> Extension:
     """The extension above the test file, loaded as a service loads it but not started."""
-    from easel.extensions.loader import check_requirements, load_extension
+    from easel.extensions.loader import load_extension
+    from easel.extensions.requirements import check_requirements
 
     folder = _folder_of(request)
     manifest = _manifest(folder)

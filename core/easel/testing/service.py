@@ -11,7 +11,8 @@ from typing import Any
 from easel.app import Easel
 from easel.engine.fake_engine import FACTS, FakeEngine
 from easel.errors import EaselError, ExtensionError
-from easel.extensions.registry import Registry, State
+from easel.extensions.registry import Registry
+from easel.extensions.status import State
 from easel.hookspecs import STYLES
 from easel.settings import Settings, read_settings
 from easel.values.job import Job

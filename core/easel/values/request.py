@@ -144,6 +144,7 @@ class GenerationRequest:
     uid: str = ""  # whom the client accounts this to; no right comes of it
     task: TaskCall | None = None
     explain: bool = False  # walk the road without making pictures, to tell what would happen
+    extensions: tuple[str, ...] | None = None  # of those that are on, the ones the user wants; None: all
 
     @property
     def image_count(self) -> int:

@@ -21,13 +21,14 @@ from easel.worker.messages import (
     Close,
     Done,
     Failed,
+    Follow,
+    Lacks,
     Open,
     Progressed,
     Ready,
     Refresh,
     Run,
     Signal,
-    Switch,
 )
 from easel.worker.workplace import Workplace, build_workplace
 
@@ -55,7 +56,7 @@ def main() -> None:
     os._exit(0)  # job threads may sit in a forward pass: nobody waits for them
 
 
-def outbox(connection: Connection) -> Callable[[Ready | Done | Failed | Progressed], None]:
+def outbox(connection: Connection) -> Callable[[Ready | Lacks | Done | Failed | Progressed], None]:
     """What sends events in order and never waits: who reads commands must not wait for a gateway that sends one."""
     events: SimpleQueue[bytes] = SimpleQueue()
 
@@ -92,8 +93,9 @@ def _obey(command: object, host: JobHost, workplace: Workplace, emit: Emit) -> b
             running = host.get(command.id)
             if running is not None:
                 getattr(running, command.what)()
-        case Switch():
-            workplace.switch(command.name, command.on)
+        case Follow():
+            if lacking := workplace.extensions.follow(command.extensions):
+                emit(Lacks(lacking))
         case Refresh():
             workplace.store.refresh()
         case Close():

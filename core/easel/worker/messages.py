@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -42,12 +43,11 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
-    """An extension was switched on or off: jobs begun from now on run with the new set."""
+class Follow:
+    """Who is on in the gateway, with the number of its instance: jobs begun from now on run with the same set."""
 
-    name: str
-    on: bool
-    kind: Literal["switch"] = "switch"
+    extensions: Mapping[str, int]
+    kind: Literal["follow"] = "follow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,14 @@ class Ready:
 
     pid: int
     kind: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Lacks:
+    """Extensions that are on in the gateway and could not be here, with the reason."""
+
+    reasons: Mapping[str, str]
+    kind: Literal["lacks"] = "lacks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +125,5 @@ def _one_of(*kinds: Any) -> Any:
     return Annotated[union, Field(discriminator="kind")]
 
 
-COMMAND = _one_of(Open, Run, Signal, Switch, Refresh, Close)
-EVENT = _one_of(Ready, Progressed, Done, Failed)
+COMMAND = _one_of(Open, Run, Signal, Follow, Refresh, Close)
+EVENT = _one_of(Ready, Lacks, Progressed, Done, Failed)

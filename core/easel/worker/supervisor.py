@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 
 from easel.errors import EaselError
@@ -17,18 +17,21 @@ from easel.values.job import Job
 from easel.values.wire import decode, encode
 from easel.worker import messages
 from easel.worker.host import JobHost
-from easel.worker.messages import COMMAND, EVENT, Done, Failed, Progressed, Ready
+from easel.worker.messages import COMMAND, EVENT, Done, Failed, Lacks, Progressed, Ready
 from easel.worker.workplace import Workplace
 
 log = logging.getLogger("easel.worker")
 RESTART_PAUSE = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before the n-th start in a row without a Ready
 LAST_SECONDS = 5  # to end by itself
+Lacking = Callable[[Mapping[str, str]], None]  # told of extensions that could not be on in a worker
 GIVE_UP_AFTER = 3  # starts in a row without a Ready: then waiting jobs fail, and further starts are still tried
 
 
-def deliver(jobs: Jobs, event: Done | Failed | Progressed) -> None:
-    """Hand a worker's event to the jobs."""
+def deliver(jobs: Jobs, lacks: Lacking, event: Lacks | Done | Failed | Progressed) -> None:
+    """Hand a worker's event to the jobs, or to who switches extensions."""
     match event:
+        case Lacks():
+            lacks(event.reasons)
         case Progressed():
             jobs.progressed(event.id, event.progress)
         case Done():
@@ -40,32 +43,40 @@ def deliver(jobs: Jobs, event: Done | Failed | Progressed) -> None:
 class InProcessWorker:
     """The engine in threads of this process: for tests and the one-shot command line. Built at the first job."""
 
-    def __init__(self, jobs: Jobs, build: Callable[[], Workplace]) -> None:
-        self._jobs, self._build = jobs, build
+    def __init__(self, jobs: Jobs, build: Callable[[], Workplace], lacks: Lacking = lambda reasons: None) -> None:
+        self._jobs, self._build, self._lacks = jobs, build, lacks
         self._lock = threading.Lock()
         self._workplace: Workplace | None = None
+        self._extensions: Mapping[str, int] = {}
         self._host: JobHost | None = None
 
     def run(self, job: Job) -> None:
         """Begin a job."""
         try:
+            lacking: Mapping[str, str] = {}
             with self._lock:
                 if self._host is None:
-                    self._workplace = self._build()
-                    self._host = JobHost(self._workplace.road, lambda event: deliver(self._jobs, event))
+                    workplace = self._workplace = self._build()
+                    lacking = workplace.extensions.follow(self._extensions)
+                    self._host = JobHost(workplace.road, lambda event: deliver(self._jobs, self._lacks, event))
         except EaselError as error:
             self._jobs.failed(job.id, error)
             return
+        if lacking:
+            self._lacks(lacking)
         job.on_progress = lambda progress: self._jobs.progressed(job.id, progress)
         self._host.run(job)
 
     def signal(self, job: Job, what: Signal) -> None:
         """The job object is shared: `Jobs` has set its flag already."""
 
-    def switch(self, name: str, on: bool) -> None:
-        """Switch an extension on or off in the worker too."""
-        if self._workplace is not None:
-            self._workplace.switch(name, on)
+    def follow(self, extensions: Mapping[str, int]) -> None:
+        """Have on in the worker who is on in the gateway."""
+        with self._lock:
+            self._extensions = extensions
+            lacking = self._workplace.extensions.follow(extensions) if self._workplace is not None else {}
+        if lacking:
+            self._lacks(lacking)
 
     def refresh(self) -> None:
         """Look at the model folders again."""
@@ -86,15 +97,17 @@ class InProcessWorker:
 class ChildWorker:
     """A child process with one engine. When it dies a fresh one takes its place and its jobs are reported lost."""
 
-    def __init__(self, jobs: Jobs, settings: Settings) -> None:
-        self._jobs, self._settings = jobs, settings
+    def __init__(self, jobs: Jobs, settings: Settings, lacks: Lacking = lambda reasons: None) -> None:
+        self._jobs, self._settings, self._lacks = jobs, settings, lacks
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._extensions: Mapping[str, int] = {}
         self._connection: Connection | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, extensions: Mapping[str, int] | None = None) -> None:
         """Start the first child; `jobs.ready` is called as soon as it takes jobs."""
+        self._extensions = extensions or {}
         self._start()
         threading.Thread(target=self._read, name="easel-worker-reader", daemon=True).start()
 
@@ -111,9 +124,11 @@ class ChildWorker:
         """Tell a running job to stop."""
         self._send(messages.Signal(job.id, what))
 
-    def switch(self, name: str, on: bool) -> None:
-        """Switch an extension on or off in the worker too; a fresh child reads the choice from the state folder."""
-        self._send(messages.Switch(name, on))
+    def follow(self, extensions: Mapping[str, int]) -> None:
+        """Have on in the worker, and in those that come after it, who is on in the gateway."""
+        with self._lock:
+            self._extensions = extensions
+            self._tell(encode(messages.Follow(extensions), COMMAND))
 
     def refresh(self) -> None:
         """Let the worker look at the model folders again."""
@@ -140,7 +155,8 @@ class ChildWorker:
             command = [sys.executable, "-m", "easel.worker", str(fd)]
             self._process = subprocess.Popen(command, pass_fds=(fd,), stdin=subprocess.DEVNULL)
             self._connection = Connection(ours.detach())
-        self._send(messages.Open(self._settings))
+            self._tell(encode(messages.Open(self._settings), COMMAND))
+            self._tell(encode(messages.Follow(self._extensions), COMMAND))
 
     def _reap(self) -> int | None:
         """Wait for the child's end, which is made when it does not come; its exit status."""
@@ -157,13 +173,16 @@ class ChildWorker:
     def _send(self, command: object) -> None:
         data = encode(command, COMMAND)
         with self._lock:
-            connection = self._connection
-            if connection is None:
-                return
-            try:
-                connection.send_bytes(data)
-            except (BrokenPipeError, ConnectionError, OSError):
-                log.warning("the worker does not listen any more")  # the reader sees the end and replaces it
+            self._tell(data)
+
+    def _tell(self, data: bytes) -> None:
+        """Send; the caller holds the lock."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.send_bytes(data)
+        except (BrokenPipeError, ConnectionError, OSError):
+            log.warning("the worker does not listen any more")  # the reader sees the end and replaces it
 
     def _read(self) -> None:
         starts = 0
@@ -200,7 +219,7 @@ class ChildWorker:
                     ready = True
                     self._jobs.ready()
                 else:
-                    deliver(self._jobs, event)
+                    deliver(self._jobs, self._lacks, event)
             except Exception:  # one bad message must not leave all others unheard
                 log.exception("a message of the worker could not be used")
         with self._lock:

@@ -37,11 +37,6 @@ class Workplace:
         """How to get what a URL in a request names."""
         return fetcher(self.settings)
 
-    def switch(self, name: str, on: bool) -> None:
-        """Switch an extension on or off; what came of it stands in the log."""
-        # The gateway remembers the choice.
-        self.extensions.enable(name, remember=False) if on else self.extensions.disable(name, remember=False)
-
     def close(self) -> None:
         """Stop the engine and the extensions."""
         self.engine.close()
@@ -81,6 +76,7 @@ def extension_registry(settings: Settings) -> Registry:
         required=("nsfw-censor",) if settings.enable_nsfw_censor else (),
         disabled=() if settings.filebrowser else ("filebrowser",),
         environment=os.environ,
+        common=bool(settings.root_extensions),
     )
 
 

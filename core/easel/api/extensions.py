@@ -1,0 +1,87 @@
+"""What extensions there are and what became of them; for operators: switching, settings, faults."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends
+
+from easel.api.auth import refuse_unless_operator
+from easel.errors import NotFound, UnknownName
+
+if TYPE_CHECKING:
+    from easel.app import Easel
+    from easel.extensions.status import ExtensionStatus
+
+Row = dict[str, Any]
+
+
+def routes(app: Easel) -> APIRouter:
+    """`/sdapi/v1/extensions` for everybody, `/easel/v1/extensions…` for operators."""
+    router = APIRouter(tags=["extensions"])
+    own = APIRouter(prefix="/easel/v1/extensions", dependencies=[Depends(refuse_unless_operator)])
+
+    @router.get("/sdapi/v1/extensions")
+    async def extensions() -> list[Row]:
+        """Every extension that was found: A1111's keys, then its state and the reason for it."""
+        return [_row(app, one) for one in app.extensions.list()]
+
+    @own.get("")
+    async def detailed() -> list[Row]:
+        """The same."""
+        return [_row(app, one) for one in app.extensions.list()]
+
+    @own.post("/rescan")
+    async def rescan() -> list[Row]:
+        """Look at the folders again, without a restart: new and removed ones, changed manifests, who failed before."""
+        found = await asyncio.to_thread(app.extensions.rescan)
+        return [_row(app, one) for one in found]
+
+    @own.get("/{name}")
+    async def extension(name: str) -> Row:
+        """One extension."""
+        return _row(app, _known(app.extensions.status, name))
+
+    @own.post("/{name}/enable")
+    async def enable(name: str) -> Row:
+        """Switch on, without a restart; the answer's `state` says what came of it."""
+        return _row(app, await asyncio.to_thread(_known, app.extensions.enable, name))
+
+    @own.post("/{name}/disable")
+    async def disable(name: str) -> Row:
+        """Switch off, without a restart; running jobs keep it to their end."""
+        return _row(app, await asyncio.to_thread(_known, app.extensions.disable, name))
+
+    router.include_router(own)
+    return router
+
+
+def _known(call: Callable[[str], ExtensionStatus], name: str) -> ExtensionStatus:
+    try:
+        return call(name)
+    except UnknownName as error:  # in a path, not in a body
+        raise NotFound(error.message) from error
+
+
+def _row(app: Easel, one: ExtensionStatus) -> Row:
+    return {
+        "name": one.name,
+        "remote": "",  # nothing here comes from a repository by itself
+        "branch": "",
+        "commit_hash": "",
+        "version": one.version,
+        "commit_date": "",
+        "enabled": one.state.value == "enabled",
+        "title": one.title,
+        "summary": one.summary,
+        "state": one.state.value,
+        "reason": one.reason.replace(str(app.settings.data_dir), "<data folder>"),
+        "required": one.required,
+        "origin": "built-in" if one.own else app.settings.shown(one.folder),
+        "requires": list(one.requires),
+        "permissions": {key: list(value) for key, value in asdict(one.permissions).items()},
+        "scripts": list(one.scripts),
+    }
