@@ -8,17 +8,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, HTTPException
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from easel.errors import EaselError
 from easel.extensions.claims import route_names
 from easel.extensions.guard import failure
 from easel.extensions.hooks import Hooks
 from easel.extensions.registry import Registry
+
+# What is raised to be answered, and no fault.
+_ANSWERS = (
+    EaselError,
+    HTTPException,
+    WebSocketException,
+    RequestValidationError,
+    WebSocketRequestValidationError,
+    WebSocketDisconnect,
+)
 
 
 class ExtensionRoutes(BaseRoute):
@@ -48,7 +60,7 @@ class ExtensionRoutes(BaseRoute):
                 raise HTTPException(404)
             try:
                 await route.handle(scope, receive, send)
-            except (EaselError, HTTPException, RequestValidationError):
+            except _ANSWERS:
                 raise
             except Exception as error:
                 raise failure(extension, f"{scope.get('method', 'WEBSOCKET')} {scope['path']}", error) from error
