@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from easel.api import (
     configuration,
@@ -96,7 +96,12 @@ def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Session
         sessions=sessions,
         authenticate=lambda request: app.extensions.hooks.authenticate(request),
     )
-    api.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+    api.add_middleware(
+        GZipMiddleware,
+        minimum_size=1000,
+        compresslevel=1,
+        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),  # downloads: ranges
+    )
     api.add_middleware(
         CORSMiddleware,
         allow_origins=origins,

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from easel.errors import BadRequest, Conflict, Forbidden, NotFound, TooLarge
 from easel.files.handles import CAREFUL, NEW_FILE, give_name, refuse_special, write_all
-from easel.files.names import TEMPORARY, is_nameable, parts_of
+from easel.files.names import TEMPORARY, check_portable, is_nameable, parts_of
 from easel.files.walls import Walls
 
 _BLOCK = 1 << 20  # bytes copied at once
@@ -53,6 +53,11 @@ class ScopedFiles:
     def without(self, *denied: str) -> ScopedFiles:
         """The same files with more denied subtrees."""
         return ScopedFiles(self.root, (*self._denied, *denied))
+
+    @staticmethod
+    def check_portable(path: str) -> None:
+        """Refuse a new name that not every system can hold or show. Errors: BadRequest."""
+        check_portable(path)
 
     # Looking
 
