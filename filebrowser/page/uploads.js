@@ -108,7 +108,7 @@ class Row {
         state = await put(`uploads/${this.id}`, { offset: state.offset }, piece, this.abort.signal);
         tries = 0;
       } catch (error) {
-        const passing = !(error instanceof Refused) || error.status === 409 || error.status >= 502 && error.status <= 504;
+        const passing = !(error instanceof Refused) || [409, 429, 502, 503, 504].includes(error.status);
         if (this.cancelled || !passing || (tries += 1) > TRIES) throw error;
         await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** tries));
         state = await get(`uploads/${this.id}`).catch((lost) => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import threading
@@ -20,10 +21,11 @@ API = "/filebrowser/api"
 
 
 class Files:
-    """The API in short words; `data` is the data folder on disk."""
+    """The API in short words; `data` is the data folder on disk, `app` the service."""
 
-    def __init__(self, client: Any, data: Path) -> None:
-        self.client, self.data = client, data
+    def __init__(self, client: Any) -> None:
+        self.client, self.app = client, client.app.state.easel
+        self.data: Path = self.app.settings.data_dir
 
     def get(self, what: str, **query: Any) -> Any:
         return self.client.get(f"{API}/{what}", params=query)
@@ -47,16 +49,27 @@ class Files:
 
 
 @pytest.fixture
-def files(easel_client: Any, easel_app: Any) -> Files:
-    return Files(easel_client, easel_app.settings.data_dir)
+def files(request: pytest.FixtureRequest, easel_module_client: Any) -> Files:
+    """A service with an empty data folder; a test with settings of its own has one of its own."""
+    if request.node.get_closest_marker("easel_settings"):
+        return Files(request.getfixturevalue("easel_client"))
+    files = Files(easel_module_client)
+    state = files.app.settings.state_dir
+    kept = state / "extensions" / "filebrowser"
+    for place in (*files.data.iterdir(), *files.data.parent.iterdir(), *kept.iterdir()):
+        if place not in (state, files.data):
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+    files.app.store.make_tree()
+    files.app.refresh_models()
+    return files
 
 
 @pytest.fixture
-def port(easel_client: Any) -> Iterator[int]:
+def port(files: Files) -> Iterator[int]:
     """The same service behind a real server, at this port."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(easel_client.app, lifespan="off", log_config=None)
+        config = uvicorn.Config(files.client.app, lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -94,9 +93,9 @@ def test_folders_with_what_is_not_theirs_and_the_root_stay(name: str, files: Fil
     assert files.post(f"trash/{item['id']}/restore").status_code == 200
 
 
-def test_a_model_that_was_sent_is_found(files: Files, easel_client: Any) -> None:
+def test_a_model_that_was_sent_is_found(files: Files) -> None:
     def titles() -> list[str]:
-        return [one["model_name"] for one in easel_client.get("/sdapi/v1/sd-vae").json()]
+        return [one["model_name"] for one in files.client.get("/sdapi/v1/sd-vae").json()]
 
     header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     weights = len(header).to_bytes(8, "little") + header + bytes(4)

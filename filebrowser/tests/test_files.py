@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -54,10 +53,10 @@ def test_a_search_that_finds_too_much_says_so(files: Files) -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_generation_data_of_what_easel_saved(format: str, files: Files, easel_client: Any) -> None:
+def test_generation_data_of_what_easel_saved(format: str, files: Files) -> None:
     body = {"prompt": "a cat", "steps": 1, "width": 64, "height": 64, "save_images": True, "seed": 5}
     options = {"samples_format": format.lower()}
-    easel_client.post("/sdapi/v1/txt2img", json=body | {"override_settings": options}).raise_for_status()
+    files.client.post("/sdapi/v1/txt2img", json=body | {"override_settings": options}).raise_for_status()
     (item,) = (one for one in files.get("search", name="*").json()["items"] if one["kind"] == "picture")
     details = files.get("details", path=item["path"]).json()
     assert details["infotext"].startswith("a cat\nSteps: 1,")
@@ -84,10 +83,10 @@ def test_thumbnails_are_small_pictures_and_follow_changes(files: Files) -> None:
     assert "allowed: 128, 256, 512" in files.get("thumbnail", path="outputs/cat.png", side=5000).json()["detail"]
 
 
-def test_thumbnails_are_kept_outside_of_the_persons_files(files: Files, easel_app: Any) -> None:
+def test_thumbnails_are_kept_outside_of_the_persons_files(files: Files) -> None:
     files.upload("outputs/cat.png", picture())
     files.get("thumbnail", path="outputs/cat.png")
-    kept = easel_app.settings.state_dir / "extensions" / "filebrowser" / "thumbnails"
+    kept = files.app.settings.state_dir / "extensions" / "filebrowser" / "thumbnails"
     assert len(list(kept.rglob("*.webp"))) == 1
     assert files.get("search", name="webp").json()["items"] == []
 

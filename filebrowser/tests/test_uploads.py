@@ -14,7 +14,6 @@ import tracemalloc
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -241,19 +240,17 @@ def test_what_the_file_system_does_not_take_leaves_no_half_file(files: Files) ->
     assert files.get("uploads").json() == []
 
 
-def test_what_waits_for_a_day_is_thrown_away(files: Files, easel_app: Any) -> None:
+def test_what_waits_for_a_day_is_thrown_away(files: Files) -> None:
     old, young = (files.begin(f"outputs/{name}", 5).json()["id"] for name in ("old", "young"))
     files.send(old, b"abc")
     part = files.data / "outputs" / f".easel-{old}.part"
     os.utime(part, (1, 1))
-    easel_app.switch_extension("filebrowser", False)
-    easel_app.switch_extension("filebrowser", True)
-    easel_app.extensions.register_routes(easel_app)  # as at a start
+    files.app.extensions.register_routes(files.app)  # as at a start
     assert [one["id"] for one in files.get("uploads").json()] == [young]
     assert not part.exists()
 
 
-def test_uploads_outlive_a_restart_and_belong_to_one_person(files: Files, easel_extension: Any, tmp_path: Path) -> None:
+def test_uploads_outlive_a_restart_and_belong_to_one_person(files: Files, tmp_path: Path) -> None:
     from easel_extensions.filebrowser.quota import Quota
     from easel_extensions.filebrowser.space import Space
     from easel_extensions.filebrowser.uploads import Uploads

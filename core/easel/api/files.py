@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
+from easel.api.auth import user_of
 from easel.errors import BadRequest, Forbidden, NotFound
-from easel.worker.workplace import data_files
+from easel.files import ScopedFiles
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -25,21 +26,20 @@ def routes(app: Easel) -> APIRouter:
     router = APIRouter(tags=["pictures"])
 
     @router.get("/file={path:path}", response_class=StreamingResponse)
-    def file(path: str) -> StreamingResponse:
+    def file(path: str, request: Request) -> StreamingResponse:
         """A saved picture: `path` below the data folder, absolute or from there, as `image_url` and results name it."""
-        return _picture(app, path)
+        return _picture(app.files_for(user_of(request)), path)
 
     @router.get("/sd_extra_networks/thumb", response_class=StreamingResponse)
-    def thumb(filename: str = "") -> StreamingResponse:
+    def thumb(request: Request, filename: str = "") -> StreamingResponse:
         """The same, as A1111's page asks for the preview beside a model."""
-        return _picture(app, filename)
+        return _picture(app.files_for(user_of(request)), filename)
 
     return router
 
 
-def _picture(app: Easel, path: str) -> StreamingResponse:
+def _picture(files: ScopedFiles, path: str) -> StreamingResponse:
     kind = _TYPES.get(PurePosixPath(path).suffix.lower())
-    files = data_files(app.settings)
     try:
         if kind is None:
             raise Forbidden

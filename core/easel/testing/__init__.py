@@ -8,7 +8,8 @@ Fixtures (`easel.testing.plugin`, loaded by itself where Easel is installed):
   `easel_app.engine.calls` tells what the models were asked, `easel_app.store` is its model store.
 - `easel_generate(prompt, scripts={title: arguments}, **fields)`: a request through every hook, in milliseconds; a hook
   that fails raises, even where a service would warn and go on.
-- `easel_client`: an HTTP client of the same service.
+- `easel_client`: an HTTP client of the same service; `easel_module_client`: one for all tests of a module, which is
+  quicker where they do not mind what the others left.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,16 +48,17 @@ def easel_extension(request: pytest.FixtureRequest, tmp_path: Path) -> Extension
 @pytest.fixture
 def easel_client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestClient]:
     """An HTTP client of a running service with the extension above the test file."""
-    from fastapi.testclient import TestClient
-
-    from easel.api.server import create_api
-    from easel.testing.service import EaselUnderTest
-
     folder = _folder_of(request)
-    app = EaselUnderTest(tmp_path / "data", folder, _environment(request, _manifest(folder)))
-    api = create_api(app)
-    api.state.easel = app
-    with TestClient(api, raise_server_exceptions=False) as client:
+    with _running(folder, tmp_path / "data", _environment(request, _manifest(folder))) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def easel_module_client(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestClient]:
+    """The same for all tests of a module together, without settings of its own; `client.app.state.easel` is behind."""
+    with _running(_folder_of(request), tmp_path_factory.mktemp("service") / "data", {}) as client:
         yield client
 
 
@@ -71,6 +73,20 @@ def easel_app(easel_client: TestClient) -> EaselUnderTest:
 def easel_generate(easel_app: EaselUnderTest) -> Callable[..., Result]:
     """`easel_generate(prompt, scripts={...}, **fields)`: one request through the whole service."""
     return easel_app.generate
+
+
+@contextmanager
+def _running(folder: Path, data: Path, environment: Mapping[str, str]) -> Iterator[TestClient]:
+    from fastapi.testclient import TestClient
+
+    from easel.api.server import create_api
+    from easel.testing.service import EaselUnderTest
+
+    app = EaselUnderTest(data, folder, environment)
+    api = create_api(app)
+    api.state.easel = app
+    with TestClient(api, raise_server_exceptions=False) as client:
+        yield client
 
 
 def _folder_above(path: Path) -> Path | None:
