@@ -245,7 +245,8 @@ def test_what_waits_for_a_day_is_thrown_away(files: Files) -> None:
     files.send(old, b"abc")
     part = files.data / "outputs" / f".easel-{old}.part"
     os.utime(part, (1, 1))
-    files.app.extensions.register_routes(files.app)  # as at a start
+    for on in (False, True):  # it looks when it is switched on, and then every hour
+        files.app.switch_extension("filebrowser", on)
     assert [one["id"] for one in files.get("uploads").json()] == [young]
     assert not part.exists()
 
