@@ -41,7 +41,7 @@ class FileBrowser(Extension):
 
         def space_of(request: Request) -> Space:
             user: User = request.state.user
-            return Space(user.name, app.files_for(user), lambda path: _look_again(app, path))
+            return Space(user.name, app.files_for(user), lambda *paths: _look_again(app, paths))
 
         kept = ScopedFiles(self.data)
         quota = Quota(int(self.settings.quota_gb * 2**30))
@@ -58,7 +58,7 @@ class FileBrowser(Extension):
         ]
 
 
-def _look_again(app: Any, path: str) -> None:
+def _look_again(app: Any, paths: tuple[str, ...]) -> None:
     """A file that came, went or moved may be a model; a picture under `outputs/` is none."""
-    if path.partition("/")[0] != "outputs":
+    if any(path.partition("/")[0] != "outputs" for path in paths):
         app.refresh_models()

@@ -40,8 +40,7 @@ def _changes(router: APIRouter, space_of: Callable[[Request], Space]) -> None:
         space = space_of(request)
         old, new = _ready(space, body)
         space.shown.rename(old, new)
-        space.changed(old)
-        space.changed(new)
+        space.changed(old, new)
         return item_of(new, space.shown.stat(new))
 
     @router.post("/copy", status_code=201)
@@ -75,13 +74,17 @@ def _trash(router: APIRouter, space_of: Callable[[Request], Space]) -> None:
     def delete(request: Request, body: models.PathsBody) -> list[models.TrashItem]:
         """Delete files and folders: they go to the trash."""
         space = space_of(request)
-        return [_shown(trash.put(space, path)) for path in body.paths]
+        try:
+            return [_shown(trash.put(space, path)) for path in body.paths]
+        finally:
+            space.changed(*body.paths)
 
     @router.post("/trash/{id}/restore")
     def restore(request: Request, id: str) -> models.Item:
         """Put something back where it was."""
         space = space_of(request)
         path = trash.restore(space, id).path
+        space.changed(path)
         return item_of(path, space.shown.stat(path))
 
     @router.delete("/trash/{id}", status_code=204)

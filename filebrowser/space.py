@@ -16,7 +16,7 @@ class Space:
 
     owner: str
     all: ScopedFiles
-    changed: Callable[[str], None]  # told the path of what came, went or moved
+    changed: Callable[..., None]  # told the paths of what came, went or moved
     shown: ScopedFiles = field(init=False)
 
     def __post_init__(self) -> None:

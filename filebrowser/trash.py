@@ -46,7 +46,6 @@ def put(space: Space, path: str) -> Trashed:
     except EaselError:
         _remove(space, item.id)
         raise
-    space.changed(path)
     return item
 
 
@@ -63,7 +62,6 @@ def restore(space: Space, id: str) -> Trashed:
         space.shown.mkdir(above)
     space.all.rename(item.kept, item.path)
     _remove(space, id)
-    space.changed(item.path)
     return item
 
 

@@ -260,7 +260,7 @@ def test_uploads_outlive_a_restart_and_belong_to_one_person(files: Files, tmp_pa
 
     both = ScopedFiles(files.data)
     kept = ScopedFiles(tmp_path)
-    ann, bob = (Space(name, both, lambda path: None) for name in ("ann", "bob"))
+    ann, bob = (Space(name, both, lambda *paths: None) for name in ("ann", "bob"))
     upload = Uploads(kept, Quota(0), lambda user: both).begin(ann, "outputs/x", 5, replace=False)
     later = Uploads(kept, Quota(0), lambda user: both)
     assert later.find(ann, upload.id) == upload
