@@ -53,7 +53,7 @@ class FileBrowser(Extension):
         return [
             page_routes(self.folder),
             file_routes(space_of, thumbnails, quota),
-            change_routes(space_of),
+            change_routes(space_of, quota),
             upload_routes(space_of, uploads, chunk),
         ]
 

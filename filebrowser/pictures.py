@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from PIL import Image as Pillow
 
 from easel import BadRequest, EaselError, GenerationData, NotFound, ScopedFiles, generation_data_of, open_picture
 
+T = TypeVar("T")
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 _LARGEST = 128 << 20  # bytes of a file that is looked into
 _AT_ONCE = 2  # pictures being decoded
@@ -39,14 +42,17 @@ class Thumbnails:
 
     def __init__(self, kept: ScopedFiles, max_pixels: int) -> None:
         self._kept, self._max_pixels = kept, max_pixels
-        self._decoding = threading.BoundedSemaphore(_AT_ONCE)
+        self._turns = CapacityLimiter(_AT_ONCE)
+
+    async def in_turn(self, work: Callable[[], T]) -> T:
+        """Run one of the others in a thread, few at once; who waits holds neither a thread nor a picture."""
+        return await to_thread.run_sync(work, limiter=self._turns)
 
     def facts(self, files: ScopedFiles, path: str) -> Facts:
         """Errors: BadImage, TooLarge, and those of files."""
         data = files.read(path, _LARGEST)
-        with self._decoding:
-            picture = open_picture(data, field="path", max_pixels=self._max_pixels)
-            return Facts(*picture.size, generation_data_of(picture))
+        picture = open_picture(data, field="path", max_pixels=self._max_pixels)
+        return Facts(*picture.size, generation_data_of(picture))
 
     def thumbnail(self, files: ScopedFiles, path: str, side: int) -> bytes:
         """A WebP file of at most `side` x `side` pixels. Errors: BadImage, TooLarge, and those of files."""
@@ -59,9 +65,8 @@ class Thumbnails:
         with suppress(NotFound):
             return self._kept.read(place, _LARGEST)
         data = files.read(path, _LARGEST)
-        with self._decoding:
-            picture = open_picture(data, field="path", max_pixels=self._max_pixels)
-            small = picture.convert("RGBA" if "A" in picture.getbands() else "RGB")
+        picture = open_picture(data, field="path", max_pixels=self._max_pixels)
+        small = picture.convert("RGBA" if "A" in picture.getbands() else "RGB")
         small.thumbnail((side, side), Pillow.Resampling.BILINEAR, reducing_gap=2.0)
         file = BytesIO()
         small.save(file, "WEBP", quality=80)

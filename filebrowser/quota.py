@@ -30,8 +30,8 @@ class Quota:
                 self._sums[space.owner] = (time.monotonic(), used)
         return used
 
-    def came(self, space: Space, size: int) -> None:
-        """Count a file that has just come."""
+    def count(self, space: Space, size: int) -> None:
+        """Count what has just come or (below 0) gone."""
         with self._lock:
             if space.owner in self._sums:
                 taken, used = self._sums[space.owner]

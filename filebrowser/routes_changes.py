@@ -10,19 +10,20 @@ from fastapi import APIRouter, Request
 from easel import Conflict
 
 from . import models, trash
+from .quota import Quota
 from .routes_files import item_of
 from .space import Space
 
 
-def change_routes(space_of: Callable[[Request], Space]) -> APIRouter:
+def change_routes(space_of: Callable[[Request], Space], quota: Quota) -> APIRouter:
     """The routes that change what is there."""
     router = APIRouter(prefix="/filebrowser/api", tags=["filebrowser"])
-    _changes(router, space_of)
-    _trash(router, space_of)
+    _changes(router, space_of, quota)
+    _trash(router, space_of, quota)
     return router
 
 
-def _changes(router: APIRouter, space_of: Callable[[Request], Space]) -> None:
+def _changes(router: APIRouter, space_of: Callable[[Request], Space], quota: Quota) -> None:
     @router.post("/folders", status_code=201)
     def make_folder(request: Request, body: models.FolderBody) -> models.Item:
         """Make a folder, and those above it."""
@@ -48,7 +49,10 @@ def _changes(router: APIRouter, space_of: Callable[[Request], Space]) -> None:
         """Copy a file or folder."""
         space = space_of(request)
         old, new = _ready(space, body)
+        size = space.size(old)
+        quota.check(space, new.rpartition("/")[0], size)
         space.shown.copy(old, new)
+        quota.count(space, size)
         space.changed(new)
         return item_of(new, space.shown.stat(new))
 
@@ -64,7 +68,7 @@ def _ready(space: Space, body: models.MoveBody) -> tuple[str, str]:
     return old, new
 
 
-def _trash(router: APIRouter, space_of: Callable[[Request], Space]) -> None:
+def _trash(router: APIRouter, space_of: Callable[[Request], Space], quota: Quota) -> None:
     @router.get("/trash")
     def trashed(request: Request) -> list[models.TrashItem]:
         """What is in the trash, the last deleted first."""
@@ -90,12 +94,14 @@ def _trash(router: APIRouter, space_of: Callable[[Request], Space]) -> None:
     @router.delete("/trash/{id}", status_code=204)
     def delete_for_good(request: Request, id: str) -> None:
         """Delete something in the trash for good."""
-        trash.delete(space_of(request), id)
+        space = space_of(request)
+        quota.count(space, -trash.delete(space, id).size)
 
     @router.delete("/trash", status_code=204)
     def empty(request: Request) -> None:
         """Delete everything in the trash for good."""
-        trash.empty(space_of(request))
+        space = space_of(request)
+        quota.count(space, -trash.empty(space))
 
 
 def _shown(item: trash.Trashed) -> models.TrashItem:

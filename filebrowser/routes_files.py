@@ -113,34 +113,18 @@ def _contents(router: APIRouter, space_of: Callable[[Request], Space], thumbnail
         return StreamingResponse(zip_blocks(space_of(request), path), media_type="application/zip", headers=headers)
 
     @router.get("/thumbnail", response_class=Response, responses=_BINARY)
-    def thumbnail(request: Request, path: str, side: int = 256) -> Response:
+    async def thumbnail(request: Request, path: str, side: int = 256) -> Response:
         """A small picture (WebP) of a picture."""
         if side not in _SIDES:
             raise BadRequest("no such size", field="side", value=side, allowed=", ".join(map(str, _SIDES)))
-        data = thumbnails.thumbnail(space_of(request).shown, path, side)
+        data = await thumbnails.in_turn(lambda: thumbnails.thumbnail(space_of(request).shown, path, side))
         # The page asks with the time of change in the address: another picture has another address.
         return Response(data, media_type="image/webp", headers={**SAFE, "Cache-Control": "private, max-age=86400"})
 
     @router.get("/details")
-    def details(request: Request, path: str) -> models.Details:
+    async def details(request: Request, path: str) -> models.Details:
         """A file or folder; of a picture its size in pixels and its generation data."""
-        space = space_of(request)
-        files, path = space.shown, space.named(path)
-        entry = files.stat(path)
-        item = item_of(path, entry)
-        if item.kind != "picture":
-            return models.Details(item=item)
-        try:
-            facts = thumbnails.facts(files, path)
-        except BadRequest as error:
-            return models.Details(item=item, problem=error.message)
-        return models.Details(
-            item=item,
-            width=facts.width,
-            height=facts.height,
-            infotext=facts.data.infotext,
-            fields=dict(facts.data.items),
-        )
+        return await thumbnails.in_turn(lambda: _details(space_of(request), path, thumbnails))
 
     @router.get("/text")
     def text(request: Request, path: str) -> models.Text:
@@ -150,6 +134,24 @@ def _contents(router: APIRouter, space_of: Callable[[Request], Space], thumbnail
         if b"\0" in data:
             raise BadRequest("not a text", field="path", value=path)
         return models.Text(text=data[:_TEXT_SIZE].decode("utf-8", "replace"), complete=len(data) <= _TEXT_SIZE)
+
+
+def _details(space: Space, path: str, thumbnails: Thumbnails) -> models.Details:
+    files, path = space.shown, space.named(path)
+    item = item_of(path, files.stat(path))
+    if item.kind != "picture":
+        return models.Details(item=item)
+    try:
+        facts = thumbnails.facts(files, path)
+    except BadRequest as error:
+        return models.Details(item=item, problem=error.message)
+    return models.Details(
+        item=item,
+        width=facts.width,
+        height=facts.height,
+        infotext=facts.data.infotext,
+        fields=dict(facts.data.items),
+    )
 
 
 _BINARY: dict[int | str, dict[str, object]] = {

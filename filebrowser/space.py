@@ -22,6 +22,11 @@ class Space:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shown", self.all.without(HIDDEN))
 
+    def size(self, path: str) -> int:
+        """Bytes of a file, or of all that can be seen in a folder."""
+        entry = self.shown.stat(path)
+        return sum(one.size for _, one in self.shown.walk(path)) if entry.folder else entry.size
+
     def named(self, path: str) -> str:
         """`path` in one spelling. Errors: Forbidden, for absolute ones too: nobody shall guess where the data is."""
         if path.startswith("/"):

@@ -36,9 +36,8 @@ class Trashed:
 def put(space: Space, path: str) -> Trashed:
     """Move a file or folder into the trash."""
     path = space.named(path)
-    entry = space.shown.stat(path)
-    size = sum(one.size for _, one in space.shown.walk(path)) if entry.folder else entry.size
-    item = Trashed(f"{time.time_ns():x}-{secrets.token_hex(4)}", path, time.time(), size, entry.folder)
+    id, folder = f"{time.time_ns():x}-{secrets.token_hex(4)}", space.shown.stat(path).folder
+    item = Trashed(id, path, time.time(), space.size(path), folder)
     space.all.write(f"{_FOLDER}/{item.id}.json", json.dumps(asdict(item)).encode())
     try:
         space.all.mkdir(f"{_FOLDER}/{item.id}")
@@ -65,15 +64,19 @@ def restore(space: Space, id: str) -> Trashed:
     return item
 
 
-def delete(space: Space, id: str) -> None:
+def delete(space: Space, id: str) -> Trashed:
     """Delete one thing for good."""
-    _remove(space, _find(space, id).id)
+    item = _find(space, id)
+    _remove(space, item.id)
+    return item
 
 
-def empty(space: Space) -> None:
-    """Delete everything for good."""
+def empty(space: Space) -> int:
+    """Delete everything for good; how many bytes that was."""
+    size = sum(item.size for item in _read_all(space))
     with suppress(NotFound):
         space.all.delete(_FOLDER, recursive=True)
+    return size
 
 
 def _find(space: Space, id: str) -> Trashed:

@@ -126,13 +126,14 @@ class Uploads:
     def finish(self, space: Space, upload: Upload) -> None:
         """Give a complete upload its name; what it replaces goes to the trash. Errors: Conflict, and it is dropped."""
         try:
+            space.shown.sync(upload.part)
             if upload.replace and space.shown.exists(upload.path):
                 _refuse_taken(space, upload.path, replace=True)
                 trash.put(space, upload.path)
             space.shown.rename(upload.part, upload.path)
         finally:
             self.drop(space, upload)
-        self._quota.came(space, upload.size)
+        self._quota.count(space, upload.size)
         space.changed(upload.path)
 
     def drop(self, space: Space, upload: Upload) -> None:

@@ -189,6 +189,17 @@ def test_a_quota_is_checked_before(files: Files) -> None:
     assert files.begin("outputs/two", MB).status_code == 201
     assert files.begin("outputs/three", MB).status_code == 507  # the room is promised already
     assert files.get("room").json()["quota"] == 3 * MB
+    assert files.post("copy", path="outputs/one", to="outputs/copy").status_code == 507
+    assert files.names("outputs") == ["one"]
+
+
+@pytest.mark.easel_settings(quota_gb=3 / 1024)
+def test_emptying_the_trash_makes_room_at_once(files: Files) -> None:
+    files.upload("outputs/one", bytes(2 * MB))
+    files.post("trash", paths=["outputs/one"])
+    assert files.begin("outputs/two", 2 * MB).status_code == 507
+    files.client.delete(f"{API}/trash")
+    assert files.upload("outputs/two", bytes(2 * MB)).json()["complete"]
 
 
 @pytest.mark.easel_settings(quota_gb=3 / 1024)

@@ -42,6 +42,7 @@ def each_way(files: ScopedFiles, path: str):
         lambda: files.delete(path, recursive=True),
         lambda: files.resolve(path),
         lambda: files.stat(path),
+        lambda: files.sync(path),
         lambda: list(files.walk(path)),
         lambda: files.writable(path),
         lambda: files.free(path),

@@ -171,7 +171,7 @@ class ScopedFiles:
             os.fsync(folder)
 
     def append(self, path: str, data: bytes, *, at: int) -> None:
-        """Add to a file that is `at` bytes long (0: made, with its folders): all of it, on disk, or nothing.
+        """Add to a file that is `at` bytes long (0: made, with its folders): all of it or nothing.
 
         Errors: Conflict when the file has another length.
         """
@@ -187,6 +187,11 @@ class ScopedFiles:
                 except OSError:
                     file.truncate(at)
                     raise
+
+    def sync(self, path: str) -> None:
+        """Wait until the disk has what was added to a file."""
+        with self.open(path) as file:
+            os.fsync(file.fileno())
 
     def mkdir(self, path: str) -> None:
         """Make a folder and those above it; fine when it is there already."""
