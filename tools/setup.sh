@@ -35,7 +35,9 @@ easel_install() {
     grep -v '^torch==' "$easel_root/constraints.txt" > "$constraints"
   fi
   "$easel_venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --editable "$easel_root${1:+[$1]}" --constraint "$constraints"
+    --editable "$easel_root${1:+[$1]}" --constraint "$constraints" || return 1
+  # spandrel names torchvision, whose build must fit torch's to the version; what we use of spandrel does without it.
+  "$easel_venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps spandrel==0.4.2 einops==0.8.2
 }
 
 easel_extras="$(IFS=,; echo "$*")"

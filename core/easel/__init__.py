@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         JobRefused,
         NotAvailable,
         NotFound,
+        RefusedFile,
         TooLarge,
         UnknownName,
     )
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from easel.imaging.metadata import GenerationData, generation_data_of
     from easel.imaging.received import picture_bytes
     from easel.imaging.resize import resize
-    from easel.imaging.upscale import Upscaler
+    from easel.imaging.upscale import Upscaler, find_upscaler, upscale
     from easel.prompt.syntax import ExtraNetworkTag, extract_networks
     from easel.values.conditioning import Conditioning, Control, Crop, LatentMask, Reference
     from easel.values.image import Image, SavedImage
@@ -56,6 +57,7 @@ _HOMES = {
         "JobRefused",
         "NotAvailable",
         "NotFound",
+        "RefusedFile",
         "TooLarge",
         "UnknownName",
     ),
@@ -68,7 +70,7 @@ _HOMES = {
     "imaging.metadata": ("GenerationData", "generation_data_of"),
     "imaging.received": ("picture_bytes",),
     "imaging.resize": ("resize",),
-    "imaging.upscale": ("Upscaler",),
+    "imaging.upscale": ("Upscaler", "find_upscaler", "upscale"),
     "prompt.syntax": ("ExtraNetworkTag", "extract_networks"),
     "values.conditioning": ("Conditioning", "Control", "Crop", "LatentMask", "Reference"),
     "values.image": ("Image", "SavedImage"),
@@ -112,6 +114,7 @@ __all__ = [
     "Options",
     "Prompt",
     "Reference",
+    "RefusedFile",
     "ReportLine",
     "Result",
     "SavedImage",
@@ -124,12 +127,14 @@ __all__ = [
     "Upscaler",
     "User",
     "extract_networks",
+    "find_upscaler",
     "generation_data_of",
     "hookimpl",
     "open_picture",
     "picture_bytes",
     "resize",
     "task",
+    "upscale",
 ]
 
 

@@ -11,6 +11,7 @@ from easel import __version__
 from easel.extensions.registry import Limit, Registry
 from easel.extensions.status import ExtensionStatus
 from easel.files import ScopedFiles
+from easel.imaging.upscale import Upscaler, all_upscalers
 from easel.jobs.jobs import Jobs, Worker
 from easel.models.store import CheckpointInfo, ModelStore
 from easel.options import OptionsStore
@@ -117,8 +118,14 @@ class Easel:
         found = next((one for one in self.store.checkpoints() if one.filename == chosen), None)
         return found or self.store.default_checkpoint()
 
+    @property
+    def upscalers(self) -> tuple[Upscaler, ...]:
+        """What there is to enlarge pictures with."""
+        return all_upscalers(owned.value for owned in self.extensions.hooks.upscalers)
+
     def refresh_models(self) -> None:
         """Look at the model folders again, here and in the worker."""
         self.store.refresh()
+        self.extensions.refresh()
         if self._worker is not None:
             self._worker.refresh()

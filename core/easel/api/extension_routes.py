@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
+from easel.api.describe import ANSWERS
 from easel.errors import EaselError
 from easel.extensions.claims import route_names
 from easel.extensions.guard import failure
@@ -99,6 +100,6 @@ class Api(FastAPI):
 
 
 def _ready(router: APIRouter) -> BaseRoute:
-    around = APIRouter()
+    around = APIRouter(responses=ANSWERS)
     around.include_router(router)
     return around.routes[0]

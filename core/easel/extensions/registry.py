@@ -201,6 +201,12 @@ class Registry:
         self._sets.shut_down_unused()
         return self.list()
 
+    def refresh(self) -> None:
+        """Ask the extensions once more for what depends on the model folders: their upscalers."""
+        with self._switching:
+            self._swap()
+        self._sets.shut_down_unused()
+
     def follow(self, stamps: Mapping[str, int]) -> Mapping[str, str]:
         """In a worker: have on who is on in the gateway; the answer says why one of them is not."""
         with self._switching:

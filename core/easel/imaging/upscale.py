@@ -13,6 +13,8 @@ from easel.errors import BadRequest, UnknownName
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
+    from easel.values.job import Job
+
 _MAX_ROUNDS = 3  # a 4x model reaches 64x, no request needs more
 
 # A1111's labels of interpolating latents instead of pixels, and the engine's names of the modes.
@@ -43,6 +45,10 @@ class Upscaler(Protocol):
         """Apply once. `scale` is what is still wanted; a model with a factor of its own does not look at it."""
         ...
 
+    def for_job(self, job: Job) -> Upscaler:
+        """The same for one job's pictures: what computes with a model does it through `job.compute`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Interpolation:
@@ -57,6 +63,10 @@ class Interpolation:
         if self.resampling is None:
             return picture
         return picture.resize((int(picture.width * scale), int(picture.height * scale)), self.resampling)
+
+    def for_job(self, job: Job) -> Upscaler:
+        """The same for every job."""
+        return self
 
 
 # The first three of A1111's list, in its order: scripts name upscalers by index.

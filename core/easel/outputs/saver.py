@@ -37,6 +37,7 @@ class OutputSaver:
             image.pixels,
             format,
             infotext=infotext,
+            texts=image.texts if options.enable_pnginfo else (),
             quality=options.jpeg_quality,
             lossless=options.webp_lossless,
         )

@@ -72,7 +72,7 @@ def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
     job.request = request = _hashed(engine, job, facts)
     model = replace(model, checkpoint=facts.title)
     frame = Frame.of(request.width, request.height, facts.pixels_per_latent)
-    start = _start(hooks, request) if request.init is not None else None
+    start = _start(hooks, job) if request.init is not None else None
     blank_mask = start is not None and start.blank_mask
     images: list[Image] = []
     maps: tuple[Image, ...] = ()
@@ -110,10 +110,11 @@ def _parts(request: GenerationRequest) -> int:
     return request.n_iter * (2 if request.hires else 1)
 
 
-def _start(hooks: Hooks, request: GenerationRequest) -> Start:
+def _start(hooks: Hooks, job: Job) -> Start:
     """Prepared at the size that was asked, which may be a few pixels more than what is delivered."""
+    request = job.request
     assert request.init is not None
-    upscalers = all_upscalers(owned.value for owned in hooks.upscalers)
+    upscalers = [one.for_job(job) for one in all_upscalers(owned.value for owned in hooks.upscalers)]
     return prepare_start(
         request.init, request.width, request.height, request.options, upscalers, batch_size=request.batch_size
     )
@@ -231,7 +232,7 @@ def _hires(batch: Batch, target: HiresSize, latents: Latents) -> tuple[Frame, Mo
         latents = engine.crop_latents(job, latents, *cut)
     else:
         registered = all_upscalers(owned.value for owned in batch.hooks.upscalers)
-        upscaler = find_upscaler(hires.upscaler, registered, "hr_upscaler")
+        upscaler = find_upscaler(hires.upscaler, registered, "hr_upscaler").for_job(job)
         if job.request.explain:
             upscaler = BUILT_IN[0]  # of blank pictures; the sizes are the same
         small = [Pillow.fromarray(batch.frame.crop(one)) for one in engine.decode(job, batch.model, latents)]

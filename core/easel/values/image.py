@@ -26,6 +26,7 @@ class Image:
     prompt: str = ""
     negative_prompt: str = ""
     infotext: str = ""
+    texts: tuple[tuple[str, str], ...] = ()  # further texts for a PNG file, e.g. ("postprocessing", …)
     suffix: str = ""  # of the file name, e.g. "-before-highres-fix"
     flags: tuple[str, ...] = field(default=())  # what review_images found, e.g. "nsfw"
     scores: Mapping[str, float] = field(default_factory=dict)  # how sure it was, 0…1, by flag

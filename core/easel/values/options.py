@@ -67,6 +67,8 @@ class Options:
     return_mask: bool = False
     return_mask_composite: bool = False
     upscaler_for_img2img: str | None = None
+    ESRGAN_tile: int = 192
+    ESRGAN_tile_overlap: int = 8
     # hires fix
     use_old_hires_fix_width_height: bool = False
     hires_fix_use_firstpass_conds: bool = False

@@ -97,7 +97,7 @@ def _obey(command: object, host: JobHost, workplace: Workplace, emit: Emit) -> b
             if lacking := workplace.extensions.follow(command.extensions):
                 emit(Lacks(lacking))
         case Refresh():
-            workplace.store.refresh()
+            workplace.refresh()
         case Close():
             return False
     return True

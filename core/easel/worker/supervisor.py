@@ -81,7 +81,7 @@ class InProcessWorker:
     def refresh(self) -> None:
         """Look at the model folders again."""
         if self._workplace is not None:
-            self._workplace.store.refresh()
+            self._workplace.refresh()
 
     def replace(self) -> None:
         """Threads cannot be killed; a late job is cancelled at its next step."""

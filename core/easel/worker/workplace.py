@@ -11,6 +11,7 @@ from easel.extensions.finder import installed_roots, standard_roots
 from easel.extensions.registry import Registry
 from easel.fetching import Fetcher
 from easel.files import ScopedFiles
+from easel.imaging.upscale import Upscaler, all_upscalers
 from easel.models.store import Kind, ModelStore
 from easel.outputs.saver import OutputSaver
 from easel.pipeline.pictures import Pictures
@@ -33,9 +34,19 @@ class Workplace:
     road: Road
 
     @property
+    def upscalers(self) -> tuple[Upscaler, ...]:
+        """What there is to enlarge pictures with."""
+        return all_upscalers(owned.value for owned in self.extensions.hooks.upscalers)
+
+    @property
     def fetcher(self) -> Fetcher:
         """How to get what a URL in a request names."""
         return fetcher(self.settings)
+
+    def refresh(self) -> None:
+        """Look at the model folders again."""
+        self.store.refresh()
+        self.extensions.refresh()
 
     def close(self) -> None:
         """Stop the engine and the extensions."""

@@ -1,0 +1,120 @@
+"""What `/sdapi/v1/extra-single-image` and `extra-batch-images` do: enlarge by factor or to a size, mix two upscalers.
+
+Sizes follow A1111: every step cuts sides down to multiples of 8; to a size means cover it and cut the middle out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Literal
+
+from PIL import Image as Pillow
+from pydantic import BaseModel, ConfigDict, Field
+
+from easel import BadRequest, Draft, Image, Job, Upscaler, find_upscaler, generation_data_of, upscale
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Pixels
+
+FACES = ("gfpgan_visibility", "codeformer_visibility")
+
+
+class Wishes(BaseModel):
+    """What both routes take, by A1111's names; numbers may be texts, unknown fields are left aside."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    resize_mode: Literal[0, 1] = Field(0, description="0: by upscaling_resize; 1: to upscaling_resize_w x _h")
+    show_extras_results: bool = Field(True, description="without effect: pictures are always sent")
+    gfpgan_visibility: float = Field(0, ge=0, le=1, description="how much of the restored face counts")
+    codeformer_visibility: float = Field(0, ge=0, le=1, description="how much of the restored face counts")
+    codeformer_weight: float = Field(0, ge=0, le=1, description="0: CodeFormer's strongest effect")
+    upscaling_resize: float = Field(2, gt=0, le=16, description="the factor")
+    upscaling_resize_w: int = Field(512, ge=1, description="width to reach")
+    upscaling_resize_h: int = Field(512, ge=1, description="height to reach")
+    upscaling_crop: bool = Field(True, description="cut what is over after reaching width and height")
+    upscaler_1: str = Field("None", description="a name of /sdapi/v1/upscalers")
+    upscaler_2: str = Field("None", description="a second one, mixed in")
+    extras_upscaler_2_visibility: float = Field(0, ge=0, le=1, description="how much of the second counts")
+    upscale_first: bool = Field(False, description="before restoring faces")
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """About the size a picture gets, for limits."""
+        if self.upscaler_1 == "None":
+            return width, height
+        if self.resize_mode == 0:
+            return int(width * self.upscaling_resize), int(height * self.upscaling_resize)
+        factor = max(self.upscaling_resize_w / width, self.upscaling_resize_h / height)
+        return int(width * factor), int(height * factor)
+
+
+class Extras(Wishes):
+    """The arguments of the task: the wishes, and the pictures as files in base64."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    pictures: list[bytes]
+
+
+def enlarge_all(wishes: Extras, job: Job, upscalers: Sequence[Upscaler]) -> Draft:
+    """All pictures, in order. Errors: UnknownName."""
+    first = find_upscaler(wishes.upscaler_1, upscalers, "upscaler_1").for_job(job)
+    second = find_upscaler(wishes.upscaler_2, upscalers, "upscaler_2").for_job(job)
+    done = _told(wishes)
+    images = []
+    for number, data in enumerate(wishes.pictures):
+        job.raise_if_cancelled()
+        with Pillow.open(BytesIO(data)) as opened:
+            infotext = generation_data_of(opened).infotext
+            picture = opened.convert("RGB")
+        made = _enlarge(picture, first, wishes)
+        if wishes.extras_upscaler_2_visibility > 0 and second.name != "None":
+            made = Pillow.blend(
+                made, _enlarge(picture, second, wishes).resize(made.size), wishes.extras_upscaler_2_visibility
+            )
+        told = ", ".join(f"{key}: {value}" for key, value in done.items())
+        images.append(Image(pixels=made, index=number, infotext=infotext, texts=(("postprocessing", told),)))
+    return Draft(images=tuple(images), info={"done": done, "remarks": _remarks(wishes)})
+
+
+def _enlarge(picture: Pixels, upscaler: Upscaler, wishes: Wishes) -> Pixels:
+    if upscaler.name == "None":
+        return picture
+    if wishes.resize_mode == 0:
+        return upscale(picture, wishes.upscaling_resize, upscaler)
+    width, height = wishes.upscaling_resize_w, wishes.upscaling_resize_h
+    picture = upscale(picture, max(width / picture.width, height / picture.height), upscaler)
+    if not wishes.upscaling_crop:
+        return picture
+    page = Pillow.new("RGB", (width, height))
+    page.paste(picture, (width // 2 - picture.width // 2, height // 2 - picture.height // 2))
+    return page
+
+
+def _told(wishes: Wishes) -> dict[str, Any]:
+    """What was done, by A1111's names and in its order."""
+    if wishes.upscaler_1 == "None":
+        return {}
+    size = f"{wishes.upscaling_resize_w}x{wishes.upscaling_resize_h}"
+    told: dict[str, Any] = {"Postprocess upscale by": float(wishes.upscaling_resize)}
+    if wishes.resize_mode == 1:
+        told = {"Postprocess upscale to": size, **({"Postprocess crop to": size} if wishes.upscaling_crop else {})}
+    told["Postprocess upscaler"] = wishes.upscaler_1
+    if wishes.extras_upscaler_2_visibility > 0 and wishes.upscaler_2 != "None":
+        told["Postprocess upscaler 2"] = wishes.upscaler_2
+    return told
+
+
+def _remarks(wishes: Wishes) -> list[str]:
+    """What was asked for and not done."""
+    return [f"{name} has no effect: no face restorer is installed" for name in FACES if getattr(wishes, name) > 0]
+
+
+def check_size(wishes: Wishes, picture: Pixels, limit: int, field: str) -> None:
+    """Refuse what would get too large before anything is computed. Errors: BadRequest."""
+    width, height = wishes.size(*picture.size)
+    if width * height > limit:
+        raise BadRequest(
+            "the picture would get too large", field=field, value=f"{width}x{height}", allowed=f"up to {limit} pixels"
+        )
