@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from io import BytesIO
 from pathlib import Path
 
+from fastapi.testclient import TestClient
 from PIL import Image
 
+from easel.api.server import create_api
 from easel.extensions.finder import CHECKOUT
 from easel.testing import EaselUnderTest
 
@@ -69,3 +72,19 @@ def test_a_grid_is_made_of_reviewed_pictures(tmp_path: Path) -> None:
     black = [not any(any(row[64 * 3 * n : 64 * 3 * (n + 1)]) for row in rows) for n in range(3)]
     assert black == [number == worst for number in range(3)]
     assert any(plain)
+
+
+def test_what_tasks_make_is_reviewed_too(tmp_path: Path) -> None:
+    root = tmp_path / "extensions"
+    for name in ("nsfw_censor", "upscale"):
+        shutil.copytree(CHECKOUT / "extensions" / name, root / name)
+    prefix = "EASEL_EXT_NSFW_CENSOR__"
+    app = EaselUnderTest(tmp_path / "data", root, {prefix + "THRESHOLD": "0", prefix + "ACTION": "black"})
+    picture = BytesIO()
+    Image.new("RGB", (16, 16), "red").save(picture, "PNG")
+    body = {"image": base64.b64encode(picture.getvalue()).decode(), "upscaler_1": "Nearest", "upscaling_resize": 2}
+    with TestClient(create_api(app)) as client:
+        answer = client.post("/sdapi/v1/extra-single-image", json=body).json()
+    made = Image.open(BytesIO(base64.b64decode(answer["image"])))
+    assert made.size == (32, 32)
+    assert not any(made.convert("RGB").tobytes())
