@@ -60,7 +60,9 @@ class BeautifulPrompt(Extension):
             after if text == before else text
             for text, before, after in zip(prompt.hires_positive, prompt.positive, positive, strict=False)
         )
-        told = (("BeautifulPrompt", model.name), ("Expanded from", prompt.positive[0]))
+        told = (("BeautifulPrompt", model.name),)
+        if len(set(prompt.positive)) == 1:  # one text for all; else a `Template` tells where they come from
+            told += (("Expanded from", prompt.positive[0]),)
         return replace(
             prompt, positive=positive, hires_positive=hires, extra_infotext=(*prompt.extra_infotext, *told)
         ).as_written()

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from easel_extensions.beautiful_prompt.arguments import Arguments
 
-from easel import BadRequest
+from easel import BadRequest, GenerationRequest, Job, Prompt
 
 App = Any
 Client = Any
@@ -111,6 +112,21 @@ def test_every_picture_has_its_own_expansion_and_keeps_its_tags(
     assert encoded.arguments["negative"] == ("blurry", "blurry")
     alone = easel_generate("a red cat <lora:x:0.5>", scripts=script, seed=2)
     assert alone.images[0].prompt == prompts[1]
+
+
+def test_different_texts_of_a_batch_are_not_said_to_come_from_one(
+    easel_app: App, easel_extension: Any, models: Path
+) -> None:
+    easel_extension.startup(easel_app)
+    asked = Arguments(enabled=True, model="mine", max_new_tokens=4)
+    job = Job(id="1", request=GenerationRequest(), scripts={Arguments: asked})
+    prompt = Prompt(positive=("a red cat", "a blue cat"), negative=("", ""), seeds=(1, 2))
+    changed = easel_extension.rewrite_prompt(prompt, job)
+    assert changed.extra_infotext == (("BeautifulPrompt", "mine"),)
+    assert [text[: len(words)] for text, words in zip(changed.positive, prompt.positive, strict=True)] == [
+        *prompt.positive
+    ]
+    assert changed.written.positive == changed.positive
 
 
 def test_asked_for_by_name_and_not_there_is_an_error(easel_app: App, easel_generate: Generate) -> None:
