@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -114,9 +113,7 @@ def _class(detector: Detector) -> Any:
     if PACKAGE not in sys.modules:
         spec = find_spec(PACKAGE)
         assert spec is not None
-        bare = types.ModuleType(PACKAGE)
-        bare.__path__ = list(spec.submodule_search_locations or ())
-        sys.modules[PACKAGE] = bare
+        sys.modules[PACKAGE] = module_from_spec(spec)  # not executed
     try:
         return getattr(importlib.import_module(f"{PACKAGE}.{detector.module}"), detector.kind)
     except ImportError as error:

@@ -13,6 +13,10 @@ import pytest
 from PIL import Image
 
 from easel.engine.engine import ModelSpec
+from easel.errors import BadRequest
+from easel.models.cache import ModelCache
+from easel.models.controlnet import load_controlnet
+from easel.models.placement import Placement
 from easel.values.conditioning import Control, Reference
 
 SOFT = tuple(0.825 ** (12 - n) for n in range(13))  # "My prompt is more important"
@@ -164,5 +168,31 @@ def test_a_control_for_another_family_fails_its_own_job_only(
     right = sitting(steps=3)
     plan = controlled(wrong, control)
     results = in_threads([lambda: engine.denoise(wrong.job, wrong.model, plan), right.paint])
-    assert isinstance(results[0], Exception)
+    assert isinstance(results[0], BadRequest)
+    assert "made for another family of checkpoints than starter" in results[0].message
     assert results[1][0].shape == (64, 64, 3)
+
+
+def test_one_weight_per_layer(engine: Any, sitting: Callable[..., Any], control: Control) -> None:
+    one = sitting(steps=1)
+    with pytest.raises(BadRequest, match="advanced_weighting: one weight per layer is needed"):
+        engine.denoise(one.job, one.model, controlled(one, replace(control, soft_weights=(1.0,) * 12)))
+
+
+def test_a_controlnet_counts_in_the_cache(
+    make_engine: Callable[..., Any], sitting: Callable[..., Any], control: Control
+) -> None:
+    """Room is made for it: with nothing to spare, a ControlNet that was used before goes."""
+    asked: list[int] = []
+
+    class Watched(ModelCache):
+        def get(self, key: Any, load: Callable[[], Any], size: int = 0) -> Any:
+            if key[0] == "controlnet":
+                asked.append(size)
+            return super().get(key, load, size)
+
+    engine = make_engine(cache=Watched())
+    one = sitting(engine=engine, steps=1)
+    engine.denoise(one.job, one.model, controlled(one, control))
+    (size,) = set(asked)
+    assert size == load_controlnet(Path(control.model), Placement()).byte_size

@@ -10,7 +10,7 @@ from diffusers import ControlNetModel
 from diffusers.loaders import single_file_utils
 from safetensors.torch import load_file, save_file
 
-from easel.errors import ModelError
+from easel.errors import RefusedFile
 from easel.models.checkpoint import LoadedCheckpoint
 from easel.models.controlnet import ControlNet, add, load_controlnet, scale
 from easel.models.placement import Placement
@@ -57,6 +57,16 @@ def test_a_file_with_diffusers_names_and_no_configuration_loads(oracle: ControlN
     check(load_controlnet(tmp_path / "net.safetensors", Placement()), oracle)
 
 
+def test_a_diffusers_folder_loads_with_its_configuration(oracle: ControlNetModel, tmp_path: Path) -> None:
+    """The starter's needs it: its sizes alone would not tell how it is put together."""
+    oracle.save_pretrained(tmp_path / "models/ControlNet/style/my-net")
+    store = ModelStore(tmp_path)
+    (found,) = store.files("controlnet")
+    assert (found.name, found.refused_reason) == ("style/my-net", None)
+    check(load_controlnet(found.path, Placement()), oracle)
+    assert store.old_hash(found) == ""
+
+
 def test_residuals_steer_the_denoiser_by_their_weights(tiny: LoadedCheckpoint, file: Path) -> None:
     net = load_controlnet(file, Placement())
     x, t, context, hint = inputs()
@@ -70,5 +80,5 @@ def test_residuals_steer_the_denoiser_by_their_weights(tiny: LoadedCheckpoint, f
 
 
 def test_other_files_are_no_controlnets(tiny_store: ModelStore) -> None:
-    with pytest.raises(ModelError, match=r"tiny\.safetensors: not a ControlNet"):
+    with pytest.raises(RefusedFile, match=r"tiny\.safetensors: not a ControlNet"):
         load_controlnet(tiny_store.checkpoint("tiny").path, Placement())
