@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from easel.imaging.resize import resize
     from easel.imaging.upscale import Upscaler, find_upscaler, upscale
     from easel.prompt.syntax import ExtraNetworkTag, extract_networks
-    from easel.values.conditioning import Conditioning, Control, Crop, LatentMask, Reference
+    from easel.values.conditioning import Conditioning, Control, Crop, Hold, LatentMask, Reference
     from easel.values.image import Image, SavedImage
     from easel.values.job import Job
     from easel.values.options import Options
@@ -72,7 +72,7 @@ _HOMES = {
     "imaging.resize": ("resize",),
     "imaging.upscale": ("Upscaler", "find_upscaler", "upscale"),
     "prompt.syntax": ("ExtraNetworkTag", "extract_networks"),
-    "values.conditioning": ("Conditioning", "Control", "Crop", "LatentMask", "Reference"),
+    "values.conditioning": ("Conditioning", "Control", "Crop", "Hold", "LatentMask", "Reference"),
     "values.image": ("Image", "SavedImage"),
     "values.job": ("Job",),
     "values.options": ("Options",),
@@ -102,6 +102,7 @@ __all__ = [
     "GenerationData",
     "GenerationRequest",
     "Hires",
+    "Hold",
     "Image",
     "InitImages",
     "Inpaint",

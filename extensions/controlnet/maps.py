@@ -104,6 +104,10 @@ def shuffle(picture: Pixels, resolution: int, a: float, b: float, seed: int) -> 
 RUN: Mapping[str, Run] = {
     "none": itself,
     "reference_only": itself,
+    "reference_adain": itself,
+    "reference_adain+attn": itself,
+    "tile_colorfix": itself,
+    "tile_colorfix+sharp": itself,
     "inpaint": itself,
     "inpaint_only": itself,
     "canny": canny,

@@ -102,7 +102,7 @@ _FIXED_RESOLUTION = Slider("", 512)
 _ADAPTER = "IP-adapters, and what works like them, are not available"
 _NOT_PACKED = "no package that Easel knows brings it"
 _TORCHVISION = "it needs torchvision"
-_SAMPLING = "it changes every step of the sampling, which Easel does not do"
+_VARIATION = Slider("Variation", 8.0, 3.0, 32.0, 1.0)
 _HED, _PIDI = ("ControlNetHED",), ("table5_pidinet",)
 _LINEART, _POSE = ("sk_model", "sk_model2"), ("body_pose_model", "hand_pose_model", "facenet")
 
@@ -138,8 +138,8 @@ ALL: tuple[Preprocessor, ...] = (
         "invert (from white bg & black line)",
         resolution=_NO_RESOLUTION,
     ),
-    Preprocessor("tile_colorfix+sharp", ("Tile",), never=_SAMPLING),
-    Preprocessor("tile_colorfix", ("Tile",), never=_SAMPLING),
+    Preprocessor("tile_colorfix+sharp", ("Tile",), a=_VARIATION, b=Slider("Sharpness", 1.0, 0.0, 2.0, 0.01)),
+    Preprocessor("tile_colorfix", ("Tile",), a=_VARIATION),
     Preprocessor("threshold", a=Slider("Binarization Threshold", 127, 0, 255, 0.01)),
     Preprocessor("clip_vision", ("T2I-Adapter",), "t2ia_style_clipvision", never=_ADAPTER),
     Preprocessor("pidinet_sketch", ("T2I-Adapter",), "t2ia_sketch_pidi", needs=_PIDI),
@@ -162,8 +162,8 @@ ALL: tuple[Preprocessor, ...] = (
     Preprocessor("scribble_xdog", ("Scribble", "SparseCtrl"), a=Slider("XDoG Threshold", 32, 1, 64, 0.01)),
     Preprocessor("scribble_hed", ("Scribble", "SparseCtrl"), needs=_HED),
     Preprocessor("revision_ignore_prompt", ("Revision",), never=_ADAPTER),
-    Preprocessor("reference_adain+attn", ("Reference",), a=_FIDELITY, never="only reference_only is"),
-    Preprocessor("reference_adain", ("Reference",), a=_FIDELITY, never="only reference_only is"),
+    Preprocessor("reference_adain+attn", ("Reference",), a=_FIDELITY),
+    Preprocessor("reference_adain", ("Reference",), a=_FIDELITY),
     Preprocessor("recolor_intensity", ("Recolor",), a=_GAMMA),
     Preprocessor("openpose_hand", ("OpenPose",), needs=_POSE),
     Preprocessor("openpose_faceonly", ("OpenPose",), needs=_POSE),

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from easel import BadRequest, GenerationRequest
+import numpy as np
+
+from easel import BadRequest, GenerationRequest, Hold, Reference
 
 from . import preprocessors
 from .preprocessors import Preprocessor, Slider
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .library import Library
     from .units import Unit, Units
 
@@ -68,6 +72,30 @@ class Resolved:
             return 1.0, tuple(unit.advanced_weighting)
         softened = stage == "hires" and any(name in self.preprocessor.name for name in _SOFT_IN_HIRES)
         return unit.weight, _SOFT if softened or unit.control_mode != "Balanced" else None
+
+    def reference(self, picture: NDArray[np.uint8], stage: str) -> Reference:
+        """How the denoiser looks at a picture: with `reference_…` modules."""
+        name = self.preprocessor.name
+        return Reference(
+            picture=picture,
+            weight=self.unit.weight,
+            fidelity=self.fidelity(stage),
+            attention=name != "reference_adain",
+            statistics=name != "reference_only",
+            start=self.unit.guidance_start,
+            end=self.unit.guidance_end,
+        )
+
+    def hold(self, found: NDArray[np.uint8], stage: str) -> Hold | None:
+        """What every step is held to: the kept part with `inpaint_only`, the colours with `tile_colorfix`."""
+        name, weight, picture = self.preprocessor.name, self.unit.weight, found[..., :3]
+        if name == "inpaint_only":
+            return Hold(picture=picture, mask=found[..., 3].astype(np.float32) / 255.0, weight=weight)
+        if not name.startswith("tile_colorfix"):
+            return None
+        twice = 2 if stage == "hires" and self.unit.hr_option != "Low res only" else 1
+        softened = self.b / 100 if name.endswith("+sharp") else 0.0
+        return Hold(picture=picture, radius=int(self.a) * twice, softened=softened, weight=weight)
 
     def fidelity(self, stage: str) -> float:
         """How far the negative text looks away from a reference."""

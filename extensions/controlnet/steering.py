@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image as Pillow
 
-from easel import Conditioning, Control, Job, Reference, picture_bytes
+from easel import Conditioning, Control, Job, picture_bytes
 
 from .detecting import detect
 from .fitting import fit, perfect_resolution
@@ -63,16 +63,12 @@ class Steering:
             conditioning = replace(conditioning, maps=(*conditioning.maps, shown(found)))
         if stage == "first":
             conditioning = replace(conditioning, infotext=(*conditioning.infotext, resolved.infotext))
+        if hold := resolved.hold(found, stage):
+            conditioning = replace(conditioning, holds=(*conditioning.holds, hold))
         if not resolved.acts_in(stage, request):
             return conditioning
         if resolved.model is None:
-            reference = Reference(
-                picture=found[..., :3],
-                weight=unit.weight,
-                fidelity=resolved.fidelity(stage),
-                start=unit.guidance_start,
-                end=unit.guidance_end,
-            )
+            reference = resolved.reference(found[..., :3], stage)
             return replace(conditioning, references=(*conditioning.references, reference))
         weight, shares = resolved.layer_weights(stage)
         control = Control(

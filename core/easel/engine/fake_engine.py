@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -209,10 +209,12 @@ def _picture(model: ModelSpec, plan: DenoisePlan, index: int) -> NDArray[np.floa
         raise TypeError("these texts were encoded by another engine")
     steering = plan.conditioning
     controls = [(one.model, one.weight, one.start, one.end, one.hint.sum()) for one in steering.controls]
-    references = [(one.weight, one.fidelity, one.start, one.end, one.picture.sum()) for one in steering.references]
+    references = [(replace(one, picture=one.picture.sum()), one.picture.sum()) for one in steering.references]
+    holds = [(one.weight, one.radius, one.softened, one.picture.sum()) for one in steering.holds]
     said = (texts.positive[index], texts.negative[index], noise, model, plan.sampler, plan.scheduler, plan.steps)
-    options = (request.cfg_scale, request.subseed_strength, request.eta, plan.refiner, plan.fill, controls, references)
-    digest = hashlib.sha256(repr((said, options)).encode()).digest()
+    options = (request.cfg_scale, request.subseed_strength, request.eta, plan.refiner, plan.fill)
+    shown = (controls, references, holds)
+    digest = hashlib.sha256(repr((said, options, shown)).encode()).digest()
     coarse = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big"))).random((4, 4, 3))
     return _resized(coarse, (plan.width // SIDE, plan.height // SIDE), Image.Resampling.BICUBIC)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,11 +12,12 @@ from torch.nn import functional
 
 from easel.engine.controls import Nets, encode
 from easel.engine.guidance import Guidance
+from easel.engine.holds import PictureHold
 from easel.engine.latents import Blend, LatentBatch
 from easel.engine.levels import Levels
 from easel.engine.noise import NoiseRecipe, PictureNoise, generator
 from easel.engine.pictures import Picture, Switch, Target
-from easel.engine.references import PictureReference
+from easel.engine.references import references_of
 from easel.engine.samplers.plan import SamplingPlan, plan_sampling
 from easel.engine.samplers.registry import start
 from easel.engine.schedules import model_schedule
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from easel.engine import engine
     from easel.engine.engine import DenoisePlan
     from easel.models.checkpoint import LoadedCheckpoint
-    from easel.values.conditioning import Reference
+    from easel.values.conditioning import Hold
 
 LATENT_NOISE, LATENT_ZEROS = 2, 3  # A1111's "masked content"
 INPAINTING, EDITING = 5, 4  # extra input channels of the two kinds of checkpoints that look at a picture
@@ -67,6 +67,8 @@ def begin(
     extra = _extra_channels(plan, model)
     controls = tuple(encode(one, nets, model, plan.width, plan.height) for one in plan.conditioning.controls)
     looks = [_looked_at(reference.picture, plan, model) for reference in plan.conditioning.references]
+    inpainting = model.blueprint.extra_channels == INPAINTING
+    holds = tuple(_hold(hold, plan, model) for hold in plan.conditioning.holds)
     pictures = []
     for index, noise in enumerate(plan.pictures):
         source = PictureNoise(_recipe(plan, noise, model), _shape(plan, model), model.device)
@@ -85,7 +87,8 @@ def begin(
             start=x if init is None else init,
             steps=sampling.steps,
             controls=controls,
-            references=_references(plan, noise, looks, model),
+            references=references_of(plan, noise.seed, looks, model, masked=inpainting),
+            holds=holds,
             switch=_switch(plan, index, refiner),
             blend=_blend(plan, init),
         )
@@ -95,31 +98,20 @@ def begin(
 
 
 def _looked_at(picture: NDArray[np.uint8], plan: DenoisePlan, model: LoadedCheckpoint) -> Tensor:
-    """The (1, C, h, w) latents of a reference, continued on the right and below where the grid is larger."""
-    below, right = max(0, plan.height - picture.shape[0]), max(0, plan.width - picture.shape[1])
-    padded = np.pad(picture, ((0, below), (0, right), (0, 0)), mode="edge")
+    """The (1, C, h, w) latents of a picture."""
+    padded = _continued(picture, plan)
     return model.encode_pixels(torch.tensor(padded).permute(2, 0, 1)[None].float() / 127.5 - 1.0)
 
 
-def _references(
-    plan: DenoisePlan, noise: engine.PictureNoise, looks: list[Tensor], model: LoadedCheckpoint
-) -> tuple[PictureReference, ...]:
-    """Their noise is drawn from the picture's seed, as A1111 does: first (and in vain) for the autoencoder's sample."""
-    if not looks:
-        return ()
-    draw = generator(plan.request.options.randn_source, noise.seed, model.device)
-    for latent in looks:
-        draw(tuple(latent.shape))
-    found = zip(plan.conditioning.references, looks, strict=True)
-    inpainting = model.blueprint.extra_channels == INPAINTING
-    return tuple(
-        PictureReference(_steadied(one, model), latent, model.alphas_cumprod, draw, inpainting) for one, latent in found
-    )
+def _continued(pixels: NDArray[Any], plan: DenoisePlan) -> NDArray[Any]:
+    """(H, W, …) continued on the right and below, where the model's grid is larger than the picture."""
+    below, right = max(0, plan.height - pixels.shape[0]), max(0, plan.width - pixels.shape[1])
+    return np.pad(pixels, ((0, below), (0, right), *[(0, 0)] * (pixels.ndim - 2)), mode="edge")
 
 
-def _steadied(reference: Reference, model: LoadedCheckpoint) -> Reference:
-    """SDXL takes references too far; A1111's extension lets it look away less."""
-    return replace(reference, fidelity=reference.fidelity**3) if model.family.name.startswith("SDXL") else reference
+def _hold(hold: Hold, plan: DenoisePlan, model: LoadedCheckpoint) -> PictureHold:
+    mask = None if hold.mask is None else _grid(_continued(hold.mask, plan), model.device)
+    return PictureHold.of(hold, _looked_at(hold.picture, plan, model), mask, model)
 
 
 def _texts(texts: object, count: int) -> tuple[PictureTexts, ...]:

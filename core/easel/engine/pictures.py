@@ -19,6 +19,7 @@ from easel.engine.samplers.protocol import Evaluation, Prediction
 if TYPE_CHECKING:
     from easel.engine.controls import PictureControl, RowControl
     from easel.engine.guidance import Guidance
+    from easel.engine.holds import PictureHold
     from easel.engine.latents import Blend
     from easel.engine.levels import Levels
     from easel.engine.references import PictureReference, RowReference
@@ -75,6 +76,7 @@ class Picture:
     steps: int
     controls: tuple[PictureControl, ...] = ()
     references: tuple[PictureReference, ...] = ()
+    holds: tuple[PictureHold, ...] = ()
     switch: Switch | None = None
     blend: Blend | None = None
     rows: list[Row] = field(default_factory=list)  # what the pending evaluation needs
@@ -150,10 +152,10 @@ class Picture:
         """Let the rows look at the references that count now."""
         found = [one.at(self.shown / self.steps, timestep, negative) for one in self.references]
         columns = [column for column in found if column]
-        weights = tuple(column[0].weight for column in columns)
+        kinds = tuple(column[0].kind for column in columns)
         for n, row in enumerate(self.rows):
             row.references = tuple(column[n] for column in columns)
-            row.group = (*row.group, weights)
+            row.group = (*row.group, kinds)
 
     def _row(self, x: Tensor, timestep: float, text: Encoded, *, negative: bool) -> Row:
         done = self.shown / self.steps
@@ -164,7 +166,7 @@ class Picture:
         return Row(x, timestep, text, self.target.extra, controls, group)
 
     def _prediction(self) -> Prediction:
-        outputs = [row.output for row in self.rows if row.output is not None]
+        outputs = [self._held(n, row) for n, row in enumerate(self.rows)]
         parts = list(zip(self._weights, outputs, strict=False))
         negative, blind = (*outputs[len(parts) :], None, None)[:2]
         guided, base = self.guidance.combine(parts, negative, blind)
@@ -176,6 +178,14 @@ class Picture:
         denoised = self._blended(levels.denoised(guided, x, at))
         self.estimate = partial(_itself, denoised)
         return Prediction(denoised, denoised if guided is base else levels.denoised(base, x, at))
+
+    def _held(self, n: int, row: Row) -> Tensor:
+        """A row's output, mended by what the picture is held to."""
+        assert row.output is not None
+        output = row.output
+        for hold in self.holds:
+            output = hold(output, row.x, row.timestep, negative=n >= len(self._weights))
+        return output
 
     def _blended(self, x: Tensor) -> Tensor:
         return x if self.blend is None else self.blend(x)

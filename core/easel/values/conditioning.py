@@ -34,16 +34,35 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A picture that the denoiser's self-attention looks at (reference only), at the pass's size.
+    """A picture that the denoiser looks at while it paints ("reference only"), at the pass's size.
 
-    `weight`: the share of the layers that look, the widest first. `fidelity` 0…1: how far the negative rows look away.
+    With its self-attention (`attention`), or by bringing the means and variances of its blocks to the reference's
+    (`statistics`, AdaIN). `weight`: the share of the layers that look. `fidelity` 0…1: how far the negative rows look
+    away.
     """
 
     picture: NDArray[np.uint8]  # (H, W, 3)
     weight: float = 1.0
     fidelity: float = 0.5
+    attention: bool = True
+    statistics: bool = False
     start: float = 0.0  # fraction of the steps
     end: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A picture that every step is held to, at the pass's size: what the denoiser takes for clean is mended.
+
+    With `mask` ((H, W) in 0…1, 1 = paint) what is not to be painted is the picture's; with `radius` everything coarser
+    than so many latent cells is (its colours), and negative rows lose `softened` 0…1 of their detail, which sharpens.
+    """
+
+    picture: NDArray[np.uint8]  # (H, W, 3)
+    mask: NDArray[np.float32] | None = None
+    radius: int = 0
+    softened: float = 0.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +95,7 @@ class Conditioning:
     crop: Crop | None = None
     controls: tuple[Control, ...] = ()
     references: tuple[Reference, ...] = ()
+    holds: tuple[Hold, ...] = ()
     mask: LatentMask | None = None
     maps: tuple[Pixels, ...] = ()
     infotext: tuple[tuple[str, str], ...] = ()

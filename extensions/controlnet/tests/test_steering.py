@@ -219,6 +219,22 @@ def test_a_reference_needs_no_model(steered: Steered, unit: dict[str, Any]) -> N
         assert passed.references[0].fidelity == fidelity
 
 
+def test_kinds_of_reference(steered: Steered, unit: dict[str, Any]) -> None:
+    for name, looks in (("reference_only", (1, 0)), ("reference_adain", (0, 1)), ("reference_adain+attn", (1, 1))):
+        _, (passed,) = steered({**unit, "module": name, "model": None})
+        assert (passed.references[0].attention, passed.references[0].statistics) == looks
+
+
+def test_what_every_step_is_held_to(steered: Steered, unit: dict[str, Any], drawing: Any) -> None:
+    tile = {**unit, "module": "tile_colorfix+sharp", "threshold_a": 5, "threshold_b": 2, "weight": 0.5}
+    _, (first, second) = steered(tile, hires=Hires(scale=1.5))
+    assert [(one.holds[0].radius, one.holds[0].softened) for one in (first, second)] == [(5, 0.02), (10, 0.02)]
+    assert (first.holds[0].weight, len(first.controls)) == (0.5, 1)
+    _, (passed,) = steered({**unit, "module": "inpaint_only", "mask": encoded(drawing)}, width=120, height=80)
+    assert set(np.unique(passed.holds[0].mask)) == {0.0, 1.0}
+    assert passed.holds[0].picture.shape == (80, 120, 3)
+
+
 def test_img2img_lends_its_picture(steered: Steered, unit: dict[str, Any], drawing: Any) -> None:
     def picture(pixels: Any) -> EncodedPicture:
         file = BytesIO()
