@@ -81,7 +81,7 @@ class ControlNet(Extension):
             if steered is None:
                 self._ignored(job, one.field, "there is no picture: send `image`")
                 continue
-            with_what = f"{one.preprocessor.name} with {one.model.stem}" if one.model else one.preprocessor.name
+            with_what = f"{one.preprocessor.name} with {one.model.name}" if one.model else one.preprocessor.name
             job.note(ReportLine(item=one.field, outcome="applied", reason=with_what, extension=self.name))
             changed = steered
         return None if changed is conditioning else changed

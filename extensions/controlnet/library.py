@@ -29,6 +29,16 @@ class ModelFile(Protocol):
     """What the model store tells of a file."""
 
     @property
+    def name(self) -> str:
+        """Path below its root, without suffix."""
+        ...
+
+    @property
+    def filename(self) -> str:
+        """The same with its suffix."""
+        ...
+
+    @property
     def path(self) -> Path:
         """Where it is."""
         ...
@@ -84,19 +94,19 @@ class Library:
         return [title for title in self.titles() if any(word in title.lower() for word in words)]
 
     def _usable(self) -> dict[str, ModelFile]:
-        return {file.path.stem: file for file in reversed(self._files()) if file.refused_reason is None}
+        return {_short(file.name): file for file in reversed(self._files()) if file.refused_reason is None}
 
     def _files(self) -> list[ModelFile]:
         return list(self._store.files("controlnet"))
 
     def _title(self, file: ModelFile) -> str:
         digits = self._store.old_hash(file)
-        return f"{file.path.stem} [{digits}]" if digits else file.path.stem
+        return f"{_short(file.name)} [{digits}]" if digits else _short(file.name)
 
     def _named(self, plain: str) -> ModelFile | None:
         files, wanted = self._files(), plain.lower()
-        whole = [file for file in files if file.path.name.lower() == wanted]
-        whole += [file for file in files if file.path.stem.lower() == wanted]
+        whole = [file for file in files if _short(file.filename).lower() == wanted]
+        whole += [file for file in files if _short(file.name).lower() == wanted]
         if whole:
             return whole[0]
         within = [stem for stem in self._usable() if wanted and wanted in stem.lower()]
@@ -106,7 +116,13 @@ class Library:
         said = _HASH.search(name)
         if said and said[1].lower() != self._store.old_hash(file):
             return f"the file's hash is {self._store.old_hash(file)}"
-        return "" if plain.lower() in (file.path.stem.lower(), file.path.name.lower()) else f"{file.path.stem} was used"
+        known = _short(file.name)
+        return "" if plain.lower() in (known.lower(), _short(file.filename).lower()) else f"{known} was used"
+
+
+def _short(name: str) -> str:
+    """A name without the folders it is in."""
+    return name.rpartition("/")[2]
 
 
 def control_types() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ from .preprocessors import Preprocessor, Slider
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .library import Library
+    from .library import Library, ModelFile
     from .units import Unit, Units
 
 Remark = Callable[[str, str], None]  # a key of a unit, and what is to be said about it
@@ -36,7 +35,7 @@ class Resolved:
     resolution: float
     a: float
     b: float
-    model: Path | None
+    model: ModelFile | None
     model_name: str  # as the request spells it
 
     @property
@@ -153,7 +152,7 @@ def _instead(preprocessor: Preprocessor, request: GenerationRequest, field: str,
 
 def _model(
     unit: Unit, preprocessor: Preprocessor, request: GenerationRequest, library: Library, field: str, remark: Remark
-) -> tuple[Path | None, str]:
+) -> tuple[ModelFile | None, str]:
     """The ControlNet's file, and its name for the generation data."""
     if preprocessor.model_free:
         if unit.model not in (None, "", "None"):
@@ -169,7 +168,7 @@ def _model(
     file, said = library.find(name, where)
     if said:
         remark(where, said)
-    return file.path, name
+    return file, name
 
 
 def _value(unit: Unit, key: str, slider: Slider, field: str, remark: Remark) -> float:

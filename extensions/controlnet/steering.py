@@ -72,14 +72,14 @@ class Steering:
             return replace(conditioning, references=(*conditioning.references, reference))
         weight, shares = resolved.layer_weights(stage)
         control = Control(
-            model=str(resolved.model),
+            model=str(resolved.model.path),
             hint=_hint(found),
             weight=weight,
             start=unit.guidance_start,
             end=unit.guidance_end,
             soft_weights=shares,
             on_cond_only=unit.control_mode == "ControlNet is more important",
-            pooled="shuffle" in resolved.model.stem.lower(),
+            pooled="shuffle" in resolved.model.name.lower(),
             region=self._region(resolved, job),
         )
         return replace(conditioning, controls=(*conditioning.controls, control))

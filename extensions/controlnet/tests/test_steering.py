@@ -93,6 +93,19 @@ def test_names_of_a_model(steered: Steered, unit: dict[str, Any], name: str) -> 
     assert Path(passed.controls[0].model).stem == CANNY
 
 
+def test_a_diffusers_folder_goes_by_its_own_name(
+    easel_app: Any, easel_client: Any, steered: Steered, unit: dict[str, Any], nets: Path
+) -> None:
+    folder = nets / "styles" / "my.net"
+    folder.mkdir(parents=True)
+    (nets / f"{CANNY}.safetensors").rename(folder / "diffusion_pytorch_model.safetensors")
+    (folder / "config.json").write_text("{}")
+    assert "my.net" in easel_client.get("/controlnet/model_list").json()["model_list"]
+    result, (passed,) = steered({**unit, "model": "my.net"})
+    assert passed.controls[0].model == str(folder)
+    assert told(result, "controlnet[0]") == [("applied", "canny with styles/my.net")]
+
+
 @pytest.mark.parametrize(
     ("changed", "kind", "words"),
     [
