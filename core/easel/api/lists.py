@@ -9,6 +9,7 @@ from fastapi import APIRouter
 
 from easel.api.requests import styles_of
 from easel.api.sdapi_models import PngInfoBody, PngInfoResponse
+from easel.extensions.form import form
 from easel.imaging.decode import open_picture
 from easel.imaging.metadata import generation_data_of
 from easel.imaging.received import picture_bytes
@@ -19,7 +20,7 @@ from easel.values.sampling import SAMPLERS, SCHEDULERS
 
 if TYPE_CHECKING:
     from easel.app import Easel
-    from easel.extensions.script import Script
+    from easel.extensions.script import OwnedScript
 
 Rows = list[dict[str, Any]]
 
@@ -140,9 +141,7 @@ def _texts(app: Easel, router: APIRouter) -> None:
     async def script_info() -> Rows:
         """Scripts with their arguments, in the order `script_args` takes them."""
         owned = app.extensions.hooks.scripts.owned
-        return [
-            _script_info(one.script, tab) for tab in ("txt2img", "img2img") for one in owned if tab in one.script.tabs
-        ]
+        return [_script_info(one, tab) for tab in ("txt2img", "img2img") for one in owned if tab in one.script.tabs]
 
     @router.post("/png-info")
     async def png_info(body: PngInfoBody) -> PngInfoResponse:
@@ -163,23 +162,26 @@ def _embeddings(app: Easel) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _script_info(script: Script, tab: str) -> dict[str, Any]:
-    schema = script.arguments.model_json_schema()
+def _script_info(owned: OwnedScript, tab: str) -> dict[str, Any]:
+    """A1111's keys, then ours: `extension` and the JSON Schema of the arguments."""
+    script = owned.script
     return {
         "name": script.title.lower(),
         "is_alwayson": script.always_on,
         "is_img2img": tab == "img2img",
         "args": [
             {
-                "label": facts.get("title", name),
-                "value": facts.get("default"),
-                "minimum": facts.get("minimum"),
-                "maximum": facts.get("maximum"),
-                "step": facts.get("multipleOf"),
-                "choices": facts.get("enum"),
+                "label": one.label,
+                "value": one.value,
+                "minimum": one.minimum,
+                "maximum": one.maximum,
+                "step": one.step,
+                "choices": None if one.choices is None else list(one.choices),
             }
-            for name, facts in schema.get("properties", {}).items()
+            for one in form(script.arguments)
         ],
+        "extension": owned.extension,
+        "schema": script.arguments.model_json_schema(),
     }
 
 

@@ -162,6 +162,21 @@ def _arguments(reading: Reading, where: str, entry: dict[str, Any]) -> Any:
     return entry.get("args")
 
 
+def read_script(reading: Reading) -> ScriptCall | None:
+    """The selectable script, if the request names one; arguments that it leaves to their defaults are told."""
+    body, given = reading.body, reading.body.script_args
+    if not body.script_name:
+        return None
+    owned = (one.script for one in reading.app.extensions.hooks.scripts.owned)
+    script = next((one for one in owned if one.title.casefold() == body.script_name.casefold()), None)
+    if script is not None and isinstance(given, list) and given and not script.variadic:
+        names = list(script.arguments.model_fields)
+        if left := names[len(given) :]:
+            reason = f"{len(given)} of {len(names)} were sent; by default: {', '.join(left)}"
+            reading.report.append(ReportLine(item="script_args", outcome="applied", reason=reason))
+    return ScriptCall(body.script_name, given if isinstance(given, dict) else tuple(given))
+
+
 def check_scripts(app: Easel, request: GenerationRequest) -> None:
     """Refuse scripts that are not there, in A1111's words, and wrong arguments, before the job is queued."""
     for call in (*request.always_on, *([request.script] if request.script else [])):

@@ -28,6 +28,7 @@ from easel.api.reading import (
     read_overrides,
     read_refiner,
     read_sampler,
+    read_script,
     report_unused,
 )
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
@@ -39,7 +40,7 @@ from easel.prompt.styles import Style, apply_styles, read_styles
 from easel.prompt.syntax import remove_comments
 from easel.settings import Settings
 from easel.values.options import Options
-from easel.values.request import GenerationRequest, Hires, InitImages, Inpaint, Output, ScriptCall
+from easel.values.request import GenerationRequest, Hires, InitImages, Inpaint, Output
 from easel.values.result import ReportLine
 from easel.values.sampling import find_sampler
 from easel.worker.workplace import data_files
@@ -123,7 +124,7 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
         hires=hires,
         init=init,
         refiner=read_refiner(reading),
-        script=ScriptCall(body.script_name, tuple(body.script_args)) if body.script_name else None,
+        script=read_script(reading),
         always_on=read_always_on(reading),
         options=options,
         overridden=tuple(overrides),

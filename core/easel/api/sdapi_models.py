@@ -64,6 +64,10 @@ def _list(value: object) -> list[Any]:
     return value
 
 
+def _list_or_dict(value: object) -> list[Any] | dict[str, Any]:
+    return _dict(value) if isinstance(value, dict) else _list(value)
+
+
 def _dict(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _refuse("type_error.dict", "value is not a valid dict", value, "an object")
@@ -99,6 +103,7 @@ Float = Annotated[float, BeforeValidator(_float)]
 Bool = Annotated[bool, BeforeValidator(_bool)]
 Str = Annotated[str, BeforeValidator(_str)]
 List = Annotated[list[Any], BeforeValidator(_list)]
+Arguments = Annotated[list[Any] | dict[str, Any], BeforeValidator(_list_or_dict)]
 StrList = Annotated[list[Str], BeforeValidator(_list)]
 Dict = Annotated[dict[str, Any], BeforeValidator(_dict)]
 
@@ -195,7 +200,7 @@ class _Call(Body):
     force_task_id: Str | None = None
     sampler_index: Str = "Euler"
     script_name: Str | None = None
-    script_args: List = []
+    script_args: Arguments = []
     send_images: Bool = True
     save_images: Bool = False
     alwayson_scripts: Dict = {}
