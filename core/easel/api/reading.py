@@ -62,7 +62,7 @@ def read_overrides(reading: Reading, additions: Additions) -> dict[str, Any]:
             allowed = f"as override_settings.{name}, which says {checked[name]!r}"
             raise BadRequest("contradicts itself", field=where, value=asked, allowed=allowed)
         checked[name] = reading.app.options.check(name, asked, field=where)
-    if checked and not reading.body.override_settings_restore_afterwards:
+    if not reading.body.override_settings_restore_afterwards:
         reading.ignored("override_settings_restore_afterwards", "options of one request never outlive it")
     return checked
 
@@ -154,12 +154,17 @@ def read_always_on(reading: Reading) -> tuple[ScriptCall, ...]:
 
 
 def _arguments(reading: Reading, where: str, entry: dict[str, Any]) -> Any:
-    """The `args` of an entry; arguments that stand there bare would be lost. Errors: BadRequest."""
-    for key in entry.keys() - {"args"}:
-        if "args" not in entry:
+    """The `args` of an entry, in any case of letters; arguments that stand there bare would be lost.
+
+    Errors: BadRequest.
+    """
+    named = next((key for key in entry if key.lower() == "args"), None)
+    for key in entry:
+        if named is None:
             raise BadRequest("there is no `args`", field=where, value=key, allowed='{"args": …}')
-        reading.ignored(f"{where}.{key}", "only `args` is read")
-    return entry.get("args")
+        if key != named:
+            reading.ignored(f"{where}.{key}", f"only `{named}` is read")
+    return entry[named] if named is not None else None
 
 
 def read_script(reading: Reading) -> ScriptCall | None:
@@ -203,7 +208,7 @@ def report_unused(reading: Reading) -> None:
     for name in unknown:
         near = get_close_matches(name[:80], known, n=1, cutoff=0.8)
         reading.ignored(name, "unknown field" + (f"; did you mean {near[0]}?" if near else ""))
-    for name in ("firstpass_image", "latent_mask"):
+    for name in ("firstpass_image", "latent_mask", "comments"):
         if getattr(body, name, None):
             reading.ignored(name, "it cannot be used through the API")
     for name, reason in _idle(body):
@@ -214,6 +219,8 @@ def report_unused(reading: Reading) -> None:
     for name in ("do_not_save_samples", "do_not_save_grid"):
         if getattr(body, name) and body.save_images:
             reading.ignored(name, "save_images decides alone")
+        elif getattr(body, name):
+            reading.report.append(ReportLine(item=name, outcome="applied", reason="nothing is saved anyway"))
 
 
 def _idle(body: Txt2ImgBody | Img2ImgBody) -> Iterator[tuple[str, str]]:

@@ -135,7 +135,6 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
         ),
         uid=additions.get("uid"),
         strict=extras.get("strict") is True,
-        comments=tuple((str(key), str(text)) for key, text in (body.comments or {}).items()),
         **{name: getattr(body, name) for name in _AS_SENT},
     )
     check_scripts(app, request)

@@ -140,7 +140,6 @@ class GenerationRequest:
     overridden: tuple[str, ...] = ()  # names of the options the request itself set
     output: Output = field(default_factory=Output)
     strict: bool = False  # what would be ignored is refused
-    comments: tuple[tuple[str, str], ...] = ()
     uid: str = ""  # whom the client accounts this to; no right comes of it
     task: TaskCall | None = None
     explain: bool = False  # walk the road without making pictures, to tell what would happen
