@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where [here]")
     check = add("check", _check, "check the folder of an extension; runs its code")
     check.add_argument("folder", type=Path, metavar="FOLDER")
-    convert = add("convert", _convert, "rewrite a pickled checkpoint (.ckpt, .pt, .bin) as safetensors")
+    convert = add("convert", _convert, "rewrite pickled weights (.ckpt, .pt, .pth, .bin) as safetensors")
     convert.add_argument("file", type=Path)
     convert.add_argument("-o", "--output", type=Path, metavar="FILE")
     add("bench", _bench, "measure this machine against plain diffusers")
@@ -190,7 +190,7 @@ def _models(options: argparse.Namespace, rest: list[str]) -> int:
     store = Easel(read_settings(rest, os.environ)).store
     for info in store.checkpoints():
         print(f"checkpoint  {info.title}  {info.refused_reason or info.family}")
-    for kind in ("vae", "lora", "embedding"):
+    for kind in ("vae", "lora", "hypernetwork", "embedding"):
         for file in store.files(kind):
             print(f"{kind:<10}  {file.filename}  {file.refused_reason or ''}".rstrip())
     return 0

@@ -74,7 +74,7 @@ class LaunchFlags:
     max_batch_count: int = no_effect(16, "a slider of the page; --max-batch bounds requests")
     embeddings_dir: Path | None = works(None, "textual-inversion embeddings in this folder", below="embeddings")
     textual_inversion_templates_dir: Path | None = no_effect(None, "models are not trained here")
-    hypernetwork_dir: Path | None = no_effect(None, "not available yet: hypernetworks", below="models/hypernetworks")
+    hypernetwork_dir: Path | None = works(None, "hypernetworks in this folder", below="models/hypernetworks")
     localizations_dir: Path | None = no_effect(None, _PAGE)
     allow_code: bool = later(False, "scripts written in the request")
     medvram: bool = no_effect(False, _BUDGET)

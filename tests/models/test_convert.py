@@ -44,6 +44,24 @@ def test_an_a1111_embedding_is_rewritten(tmp_path: Path) -> None:
     assert torch.equal(load_file(tmp_path / "e.safetensors")["emb_params"], vectors)
 
 
+@pytest.mark.parametrize("word", ["params", "params_ema", "state_dict"])
+def test_an_upscalers_network_is_unwrapped(word: str, tmp_path: Path) -> None:
+    state = {"body.0.weight": torch.randn(3, 3)}
+    torch.save({"params": {"body.0.weight": torch.zeros(1)}, word: state}, tmp_path / "x4.pth")
+    convert(tmp_path / "x4.pth", tmp_path / "x4.safetensors")
+    written = load_file(tmp_path / "x4.safetensors")
+    assert list(written) == list(state)
+    assert torch.equal(written["body.0.weight"], state["body.0.weight"])
+
+
+def test_a_pickle_that_holds_itself_has_no_tensors(tmp_path: Path) -> None:
+    loaded: dict[str, object] = {}
+    loaded["state_dict"] = loaded
+    torch.save(loaded, tmp_path / "ring.pt")
+    with pytest.raises(RefusedFile, match="no tensors"):
+        convert(tmp_path / "ring.pt", tmp_path / "ring.safetensors")
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_code_is_refused_and_never_run(legacy: bool, tmp_path: Path) -> None:
     path, trace = tmp_path / "evil.ckpt", tmp_path / "trace"

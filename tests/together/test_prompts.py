@@ -12,9 +12,10 @@ def test_wildcards_then_the_expander_then_tags(tmp_path: Path) -> None:
     registry = Registry([CHECKOUT / "extensions"], tmp_path)
     registry.load()
     order = [one.extension for one in registry.hooks.implementations["rewrite_prompt"]]
-    assert [name for name in order if name in ("wildcards", "beautiful-prompt", "lora")] == [
+    assert [name for name in order if name in ("wildcards", "beautiful-prompt", "lora", "hypernetworks")] == [
         "wildcards",
         "beautiful-prompt",
+        "hypernetworks",
         "lora",
     ]
 

@@ -73,6 +73,14 @@ def _models(app: Easel, router: APIRouter) -> None:
             for file in _usable(app, "lora")
         ]
 
+    @router.get("/hypernetworks")
+    async def hypernetworks() -> Rows:
+        """Hypernetwork files; a prompt names them `<hypernet:NAME:1>`."""
+        return [
+            {"name": file.name.rpartition("/")[2], "path": shown(file.path, file.filename)}
+            for file in _usable(app, "hypernetwork")
+        ]
+
     @router.get("/embeddings")
     async def embeddings() -> dict[str, Any]:
         """Textual-inversion embeddings by name; `shape` is the width of the text encoder they fit."""

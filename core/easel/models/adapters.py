@@ -1,4 +1,4 @@
-"""Adapters: LoRA-like files merged into the weights in place, and taken out again to the bit."""
+"""Adapters: LoRA-like files, merged into the weights in place and taken out again to the bit; hypernetworks beside."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from easel.errors import ModelError, NotAvailable
+from easel.errors import ModelError
 from easel.models.families.family import rename
+from easel.models.hypernetworks import Branches, Inputs, install, read_hypernetwork
 from easel.models.weight_changes import WeightChange, split_layers
 from easel.models.weights import read_file
 from easel.values.prompt import Adapter
@@ -22,16 +24,21 @@ TEXT_PREFIXES = (("lora_te_", "lora_te1_", "text_encoder_"), ("lora_te2_", "text
 
 @dataclass(slots=True)
 class Adapters:
-    """The adapters in one checkpoint's weights. `layers`: every spelling of a layer's name → (layer, is text)."""
+    """The adapters in one checkpoint's weights.
+
+    `layers`: every spelling of a layer's name → (layer, is text); `inputs`: where hypernetworks have a place.
+    """
 
     layers: Mapping[str, tuple[nn.Module, bool]]
+    inputs: Inputs = field(default_factory=dict)
     active: tuple[Adapter, ...] = ()
     unmatched: tuple[str, ...] = ()
     _originals: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (the weight in use, its kept value)
+    _hooks: list[RemovableHandle] = field(default_factory=list)
 
     @torch.inference_mode()
     def use(self, adapters: tuple[Adapter, ...]) -> tuple[str, ...]:
-        """Make exactly `adapters` active; the names of layers in their files that this checkpoint does not have.
+        """Make exactly `adapters` active; what in their files has no place in this checkpoint, by name.
 
         Raises RefusedFile for unreadable files and ModelError for those that do not fit the checkpoint at all; the
         weights are then as without adapters.
@@ -40,10 +47,16 @@ class Adapters:
             return self.unmatched
         self._restore()
         changes: dict[nn.Module, list[tuple[WeightChange, float, int | None]]] = {}
+        networks: list[tuple[Branches, float]] = []
         unmatched: list[str] = []
         for adapter in adapters:
-            unmatched += self._collect(adapter, changes)
+            if adapter.kind == "hypernetwork":
+                unmatched += self._collect_network(adapter, networks)
+            else:
+                unmatched += self._collect(adapter, changes)
         try:
+            for branches, strength in networks:
+                self._hooks += install(branches, strength, self.inputs)
             for layer, wanted in changes.items():
                 self._change(layer, wanted)
         except RuntimeError as error:  # sizes that do not multiply
@@ -57,8 +70,6 @@ class Adapters:
         self, adapter: Adapter, changes: dict[nn.Module, list[tuple[WeightChange, float, int | None]]]
     ) -> list[str]:
         """Read one file and note what it does to which layer; returns the layers this checkpoint lacks."""
-        if adapter.kind != "lora":
-            raise NotAvailable(f"{adapter.name}: hypernetworks are not available yet")
         found = split_layers(read_file(Path(adapter.file)), adapter.name)
         unmatched = []
         for name, change in found.items():
@@ -73,6 +84,19 @@ class Adapters:
         if len(unmatched) == len(found):
             raise ModelError(f"{adapter.name}: made for another kind of model; it has none of this checkpoint's layers")
         return unmatched
+
+    def _collect_network(self, adapter: Adapter, networks: list[tuple[Branches, float]]) -> list[str]:
+        """Read one hypernetwork; returns its widths that no layer of this checkpoint has."""
+        branches = read_hypernetwork(Path(adapter.file), adapter.name)
+        missing = sorted({width for width, side in branches if (width, side) not in self.inputs})
+        if len(missing) == len({width for width, _ in branches}):
+            fitting = ", ".join(str(width) for width in sorted({width for width, _ in self.inputs}))
+            widths = ", ".join(map(str, missing)) or "none"
+            made_for = f"it is for widths {widths}, this checkpoint has {fitting}"
+            raise ModelError(f"{adapter.name}: made for another kind of model; {made_for}")
+        if adapter.unet_weight:
+            networks.append((branches, adapter.unet_weight))
+        return [f"{adapter.name}: width {width}" for width in missing]
 
     def _change(self, layer: nn.Module, wanted: Sequence[tuple[WeightChange, float, int | None]]) -> None:
         """One after the other in float32, written back once."""
@@ -96,6 +120,9 @@ class Adapters:
         weight.copy_(value)
 
     def _restore(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
         with torch.inference_mode():
             for weight, original in self._originals:
                 weight.copy_(original)

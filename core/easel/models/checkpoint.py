@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from easel.models.adapters import Adapters, layer_names
+from easel.models.hypernetworks import attention_inputs
 from easel.models.schedule import Prediction, alphas_cumprod, zero_terminal_snr
 from easel.models.text import EncodedTexts, TextEncoders, TextOptions, size_vector
 from easel.models.weights import load_vae
@@ -49,7 +50,8 @@ class LoadedCheckpoint:
     _own_vae: nn.Module | None = None
 
     def __post_init__(self) -> None:
-        self.adapters = Adapters(layer_names(self.unet, self.texts.modules, self.blueprint.unet_names))
+        names = layer_names(self.unet, self.texts.modules, self.blueprint.unet_names)
+        self.adapters = Adapters(names, attention_inputs(self.unet))
         alphas = alphas_cumprod()
         self.alphas_cumprod = zero_terminal_snr(alphas) if self.blueprint.zero_snr else alphas
 

@@ -7,6 +7,7 @@ that the process gives up its network where the system lets it.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import pickle
 import sys
@@ -20,8 +21,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from easel.errors import EaselError, RefusedFile
+from easel.models.hypernetworks import METADATA as HYPERNETWORK
 from easel.models.layout import PICKLES
 
+WRAPPERS = ("state_dict", "params_ema", "params")  # an averaged network before the plain one, as its authors use it
+DEEPEST = 3  # wrappings: a pickle may hold itself
+TOLD = (
+    "name", "step", "sd_checkpoint", "sd_checkpoint_name", "layer_structure", "activation_func", "activate_output",
+    "is_layer_norm", "use_dropout", "last_layer_dropout", "dropout_structure", "weight_initialization",
+)  # fmt: skip
+"""What an A1111 hypernetwork tells of itself."""
+OLD_LAYERS = {"linear1": "linear.0", "linear2": "linear.1"}
 NEW_USER_AND_NETWORK = 0x10000000 | 0x40000000  # CLONE_NEWUSER | CLONE_NEWNET
 
 
@@ -34,13 +44,14 @@ def convert(source: Path, target: Path) -> int:
         raise RefusedFile(f"{source.name}: only {', '.join(PICKLES)} files need converting")
     if target.suffix != ".safetensors" or target.exists():
         raise RefusedFile(f"{target.name}: choose a new name that ends in .safetensors")
-    tensors = dict(_tensors(_load(source)))
+    loaded = _load(source)
+    tensors, metadata = _hypernetwork(loaded) or (dict(_tensors(loaded)), {})
     if not tensors:
         raise RefusedFile(f"{source.name}: there are no tensors in it")
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)
     try:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        save_file(tensors, temporary, metadata={"format": "pt", **metadata})
         os.link(temporary, target)  # fails where the target has appeared meanwhile
     finally:
         Path(temporary).unlink()
@@ -65,17 +76,50 @@ def _load(source: Path) -> Any:
 
 
 def _tensors(loaded: Any) -> Iterator[tuple[str, Tensor]]:
-    """The named tensors, from below `state_dict`; an A1111 embedding's vectors as `emb_params`. The rest is dropped."""
+    """The named tensors, from below what wraps them; an A1111 embedding's vectors as `emb_params`; nothing else."""
     if isinstance(loaded, Mapping) and isinstance(loaded.get("string_to_param"), Mapping):
         yield from (("emb_params", tensor.detach().clone()) for tensor in list(loaded["string_to_param"].values())[:1])
         return
-    while isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]
+    for _ in range(DEEPEST):
+        loaded = _unwrapped(loaded)
     if isinstance(loaded, Mapping):
         for name, value in loaded.items():
             if isinstance(value, Tensor):
-                # a copy: safetensors refuses tensors that share memory
-                yield str(name), value.detach().clone(memory_format=torch.contiguous_format)
+                yield str(name), _copy(value)
+
+
+def _unwrapped(loaded: Any) -> Any:
+    """What lies one level deeper, if something wraps the tensors."""
+    inner = (loaded.get(word) for word in WRAPPERS) if isinstance(loaded, Mapping) else ()
+    return next((one for one in inner if isinstance(one, Mapping)), loaded)
+
+
+def _hypernetwork(loaded: Any) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Tensors and metadata of A1111's hypernetwork: pairs of state dicts (keys, values) by width; None: it is none."""
+    if not isinstance(loaded, Mapping):
+        return None
+    tensors = {}
+    for width, pair in loaded.items():
+        if not (isinstance(width, int) and isinstance(pair, tuple | list) and len(pair) == 2):
+            continue
+        for side, state in zip("kv", pair, strict=True):
+            for name, tensor in state.items() if isinstance(state, Mapping) else ():
+                if isinstance(tensor, Tensor):
+                    layer, _, leaf = str(name).rpartition(".")
+                    tensors[f"{width}.{side}.{OLD_LAYERS.get(layer, layer)}.{leaf}"] = _copy(tensor)
+    told = {key: loaded[key] for key in TOLD if _is_plain(loaded.get(key))}
+    return (tensors, {HYPERNETWORK: json.dumps(told)}) if tensors else None
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return len(value) <= 100 and all(isinstance(one, int | float) for one in value)
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= 1000)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """Of its own: safetensors refuses tensors that share memory."""
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def main(arguments: list[str]) -> int:

@@ -271,8 +271,11 @@ def _describe(kind: Kind, filename: str, path: Path) -> ModelFile:
 
 
 def _find(name: str, files: Iterable[File], field_name: str) -> File:
-    """The file `name` means: the first that matches exactly, else in lower case, else by the old 8-digit hash."""
-    candidates = list(files)
+    """The file `name` means: the first that matches exactly, else in lower case, else by the old 8-digit hash.
+
+    Usable files go first: a pickle may lie beside what it was rewritten as.
+    """
+    candidates = sorted(files, key=lambda file: file.refused_reason is not None)
     wanted = name.strip()
     matches: Iterator[File] = (file for file in candidates if wanted in _aliases(file))
     lower = (file for file in candidates if wanted.lower() in map(str.lower, _aliases(file)))
@@ -281,7 +284,7 @@ def _find(name: str, files: Iterable[File], field_name: str) -> File:
         if file.refused_reason is not None:
             raise RefusedFile(file.refused_reason)
         return file
-    raise UnknownName.among(field_name, name, (getattr(file, "title", file.name) for file in candidates))
+    raise UnknownName.among(field_name, name, dict.fromkeys(getattr(file, "title", file.name) for file in candidates))
 
 
 def _aliases(file: ModelFile) -> Iterator[str]:

@@ -8,10 +8,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
-    """A LoRA-like weight change, chosen by an extension and applied by the engine.
+    """A LoRA-like weight change or a hypernetwork, chosen by an extension and applied by the engine.
 
     `file` is the path of a safetensors file; `text_weight` scales the text encoder's part, `unet_weight` the
-    denoiser's; `dyn_dim` keeps only the first ranks (None: all).
+    denoiser's; `dyn_dim` keeps only the first ranks (None: all). Hypernetworks have the denoiser's part only, and one
+    after the other changes what attention reads.
     """
 
     kind: Literal["lora", "hypernetwork"] = "lora"

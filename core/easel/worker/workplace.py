@@ -62,6 +62,7 @@ def model_store(settings: Settings) -> ModelStore:
         "lora": (settings.lora_dir, settings.lyco_dir_backcompat),
         "embedding": (settings.embeddings_dir,),
         "controlnet": (settings.controlnet_dir,),
+        "hypernetwork": (settings.hypernetwork_dir,),
     }
     return ModelStore(
         settings.data_dir,
