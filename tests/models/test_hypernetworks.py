@@ -42,11 +42,12 @@ def module(width: int, structure: Sequence[float], activation: nn.Module | None,
 
 def pickled(path: Path, pairs: Pair, **told: Any) -> None:
     """A file as A1111 writes it."""
-    states = {
+    states: dict[object, object] = {
         width: tuple({f"linear.{name}": tensor for name, tensor in one.state_dict().items()} for one in pair)
         for width, pair in pairs.items()
     }
-    torch.save({**states, "step": 100, "name": path.stem, "sd_checkpoint_name": None, **told}, path)
+    about: dict[object, object] = {"step": 100, "name": path.stem, "sd_checkpoint_name": None, **told}
+    torch.save(states | about, path)
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def test_the_oldest_files_have_two_linear_layers(tiny: LoadedCheckpoint, tmp_pat
 
 
 def network(**changes: Tensor) -> dict[str, Tensor]:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for side in "kv":
         tensors |= {f"64.{side}.linear.0.weight": torch.zeros(64, 64), f"64.{side}.linear.0.bias": torch.zeros(64)}
     return tensors | changes
