@@ -46,8 +46,8 @@ def pickled(path: Path, pairs: Pair, **told: Any) -> None:
         width: tuple({f"linear.{name}": tensor for name, tensor in one.state_dict().items()} for one in pair)
         for width, pair in pairs.items()
     }
-    about: dict[object, object] = {"step": 100, "name": path.stem, "sd_checkpoint_name": None, **told}
-    torch.save(states | about, path)
+    about = {"step": 100, "name": path.stem, "sd_checkpoint_name": None}
+    torch.save(states | about | told, path)
 
 
 @pytest.fixture
