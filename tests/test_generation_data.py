@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from easel.engine.engine import ModelFacts
 from easel.generation_data import info, infotext
-from easel.prompt.styles import Style, apply_styles
+from easel.prompt.styles import Style, finished
 from easel.values.image import Image
 from easel.values.options import Options
 from easel.values.request import (
@@ -25,7 +25,7 @@ from easel.values.sampling import find_sampler
 
 GOLDENS = Path(__file__).parent / "goldens" / "images"
 # What needs a service to resolve (files' hashes, inherited schedules, old sizes) is compared in tests/a1111.
-RESOLVED = ("r0", "p19", "h05_firstphase", "h06", "h07", "h08_hires_lora")
+RESOLVED = ("z", "r0", "p19", "h05_firstphase", "h06", "h07", "h08_hires_lora")
 NAMES = sorted(
     name
     for name in (path.name.removesuffix(".request.json") for path in GOLDENS.glob("*.request.json"))
@@ -63,7 +63,8 @@ def build(endpoint: str, body: dict[str, Any], subseed: int) -> GenerationReques
     if "initial_noise_multiplier" in body:
         options = dataclasses.replace(options, initial_noise_multiplier=body["initial_noise_multiplier"])
     names = body.get("styles", [])
-    prompt, negative, _ = apply_styles(body["prompt"], body["negative_prompt"], names, STYLES)
+    chosen = [style.texts for name in names for style in STYLES if style.name == name]
+    prompt, negative = finished(body["prompt"], body["negative_prompt"], chosen, comments=False)
     return GenerationRequest(
         kind="img2img" if endpoint.endswith("img2img") else "txt2img",
         prompt=prompt,

@@ -28,19 +28,35 @@ if TYPE_CHECKING:
     from easel.extensions.task import task
     from easel.files import FileEntry, ScopedFiles
     from easel.hookspecs import hookimpl
-    from easel.imaging.decode import open_picture
+    from easel.imaging.decode import flatten, open_picture
+    from easel.imaging.encode import encoded
+    from easel.imaging.grid import grid_image
+    from easel.imaging.labels import Label, labelled_grid
     from easel.imaging.metadata import GenerationData, generation_data_of
     from easel.imaging.received import picture_bytes
     from easel.imaging.resize import resize
+    from easel.imaging.tiles import Tiles
     from easel.imaging.upscale import Upscaler, find_upscaler, upscale
+    from easel.limits import check_count, check_request
+    from easel.prompt.styles import Style, retyped, styles_of
     from easel.prompt.syntax import ExtraNetworkTag, extract_networks
-    from easel.values.conditioning import Conditioning, Control, Crop, Hold, LatentMask, Reference
+    from easel.values.conditioning import Conditioning, Control, Crop, Hold, LatentMask, Reference, SoftBlend
     from easel.values.image import Image, SavedImage
     from easel.values.job import Job
     from easel.values.options import Options
     from easel.values.prompt import Adapter, Prompt
-    from easel.values.request import EncodedPicture, GenerationRequest, Hires, InitImages, Inpaint, ScriptCall
+    from easel.values.request import (
+        EncodedPicture,
+        GenerationRequest,
+        Hires,
+        InitImages,
+        Inpaint,
+        Refiner,
+        ScriptCall,
+        StyleTexts,
+    )
     from easel.values.result import Draft, ReportLine, Result
+    from easel.values.sampling import find_sampler, find_scheduler, sampler_names
     from easel.values.step import Step
     from easel.values.user import User
 
@@ -64,21 +80,85 @@ _HOMES = {
     "extensions.extension": ("Extension",),
     "extensions.script": ("Script",),
     "extensions.task": ("task",),
-    "files": ("FileEntry", "ScopedFiles"),
+    "files": (
+        "FileEntry",
+        "ScopedFiles",
+    ),
     "hookspecs": ("hookimpl",),
-    "imaging.decode": ("open_picture",),
-    "imaging.metadata": ("GenerationData", "generation_data_of"),
+    "imaging.decode": (
+        "flatten",
+        "open_picture",
+    ),
+    "imaging.encode": ("encoded",),
+    "imaging.grid": ("grid_image",),
+    "imaging.labels": (
+        "Label",
+        "labelled_grid",
+    ),
+    "imaging.metadata": (
+        "GenerationData",
+        "generation_data_of",
+    ),
     "imaging.received": ("picture_bytes",),
     "imaging.resize": ("resize",),
-    "imaging.upscale": ("Upscaler", "find_upscaler", "upscale"),
-    "prompt.syntax": ("ExtraNetworkTag", "extract_networks"),
-    "values.conditioning": ("Conditioning", "Control", "Crop", "Hold", "LatentMask", "Reference"),
-    "values.image": ("Image", "SavedImage"),
+    "imaging.tiles": ("Tiles",),
+    "imaging.upscale": (
+        "Upscaler",
+        "find_upscaler",
+        "upscale",
+    ),
+    "limits": (
+        "check_count",
+        "check_request",
+    ),
+    "prompt.styles": (
+        "Style",
+        "retyped",
+        "styles_of",
+    ),
+    "prompt.syntax": (
+        "ExtraNetworkTag",
+        "extract_networks",
+    ),
+    "values.conditioning": (
+        "Conditioning",
+        "Control",
+        "Crop",
+        "Hold",
+        "LatentMask",
+        "Reference",
+        "SoftBlend",
+    ),
+    "values.image": (
+        "Image",
+        "SavedImage",
+    ),
     "values.job": ("Job",),
     "values.options": ("Options",),
-    "values.prompt": ("Adapter", "Prompt"),
-    "values.request": ("EncodedPicture", "GenerationRequest", "Hires", "InitImages", "Inpaint", "ScriptCall"),
-    "values.result": ("Draft", "ReportLine", "Result"),
+    "values.prompt": (
+        "Adapter",
+        "Prompt",
+    ),
+    "values.request": (
+        "EncodedPicture",
+        "GenerationRequest",
+        "Hires",
+        "InitImages",
+        "Inpaint",
+        "Refiner",
+        "ScriptCall",
+        "StyleTexts",
+    ),
+    "values.result": (
+        "Draft",
+        "ReportLine",
+        "Result",
+    ),
+    "values.sampling": (
+        "find_sampler",
+        "find_scheduler",
+        "sampler_names",
+    ),
     "values.step": ("Step",),
     "values.user": ("User",),
 }
@@ -109,12 +189,14 @@ __all__ = [
     "Job",
     "JobCancelled",
     "JobRefused",
+    "Label",
     "LatentMask",
     "NotAvailable",
     "NotFound",
     "Options",
     "Prompt",
     "Reference",
+    "Refiner",
     "RefusedFile",
     "ReportLine",
     "Result",
@@ -122,18 +204,33 @@ __all__ = [
     "ScopedFiles",
     "Script",
     "ScriptCall",
+    "SoftBlend",
     "Step",
+    "Style",
+    "StyleTexts",
+    "Tiles",
     "TooLarge",
     "UnknownName",
     "Upscaler",
     "User",
+    "check_count",
+    "check_request",
+    "encoded",
     "extract_networks",
+    "find_sampler",
+    "find_scheduler",
     "find_upscaler",
+    "flatten",
     "generation_data_of",
+    "grid_image",
     "hookimpl",
+    "labelled_grid",
     "open_picture",
     "picture_bytes",
     "resize",
+    "retyped",
+    "sampler_names",
+    "styles_of",
     "task",
     "upscale",
 ]

@@ -62,6 +62,7 @@ class Settings(LaunchFlags):
     max_input_pixels: int = works(8192 * 8192, "pixels of a picture that is sent")
     max_steps: int = works(1000, "steps of a pass")
     max_batch: int = works(64, "pictures of a request (batch_size x n_iter)")
+    max_script_pictures: int = works(1000, "pictures that a script makes of one request")
     max_body_mb: int = works(64, "size of a request body, and of what a URL in it names, in megabytes")
     rate_limit: int = works(0, "calls a minute that one caller may make, reading aside (0: any number)")
     fetch_allow: tuple[str, ...] = works(
@@ -283,6 +284,7 @@ def _refuse_contradictions(settings: Settings) -> None:
         "max_input_pixels",
         "max_steps",
         "max_batch",
+        "max_script_pictures",
     )
     for name in (*limits, "max_body_mb"):
         if not getattr(settings, name) > 0:

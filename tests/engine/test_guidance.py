@@ -93,7 +93,7 @@ def test_progress_runs_from_nothing_to_almost_one() -> None:
 def test_a_blend_keeps_what_is_protected() -> None:
     repaint = torch.tensor([[[[1.0, 0.0, 0.25]]]])
     start, x = torch.full((1, 4, 1, 3), 8.0), torch.full((1, 4, 1, 3), 4.0)
-    assert Blend.of(repaint, start)(x)[0, 0, 0].tolist() == [4.0, 8.0, 7.0]
+    assert Blend.of(repaint, start)(x, None)[0, 0, 0].tolist() == [4.0, 8.0, 7.0]
 
 
 def test_latents_are_resized_and_cropped() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from easel.prompt.styles import Style, apply_styles, extract_styles, merge, read_styles
+from easel.prompt.styles import Style, extract_styles, finished, merge, read_styles, retyped
+from easel.values.request import GenerationRequest, Hires, StyleTexts, Typed
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "parts"
 PLAIN = Style("plain", "oil painting, thick strokes", "blurry")
@@ -24,17 +25,27 @@ def test_merging_is_a1111s(case):
 
 
 def test_styles_are_applied_in_the_order_asked_for():
-    prompt, negative_prompt, unknown = apply_styles("a fox", "dull", ["plain", "nope", "wrapped"], [WRAPPED, PLAIN])
-    assert prompt == "photo of a fox, oil painting, thick strokes, 35mm"
-    assert negative_prompt == "cartoon, dull, blurry"
-    assert unknown == ("nope",)
+    texts = finished("a fox ", "dull", [PLAIN.texts, StyleTexts("nope"), WRAPPED.texts], comments=True)
+    assert texts == ("photo of a fox, oil painting, thick strokes, 35mm", "cartoon, dull, blurry")
+
+
+def test_a_script_writes_other_prompts_and_the_styles_are_merged_in_again():
+    typed = Typed(prompt="a fox|snow", hires_prompt="a wolf", styles=(WRAPPED.texts,))
+    request = GenerationRequest(prompt="photo of a fox|snow, 35mm", styles=("wrapped",), typed=typed, hires=Hires())
+    assert retyped(request, prompt="a fox").prompt == "photo of a fox, 35mm"
+    plain = retyped(request, styles=[PLAIN.texts])
+    assert (plain.prompt, plain.styles) == ("a fox|snow, oil painting, thick strokes", ("plain",))
+    assert plain.hires is not None
+    assert plain.hires.prompt == "a wolf, oil painting, thick strokes"
+    assert retyped(GenerationRequest(prompt="a fox"), negative_prompt="dull").prompt == "a fox"
 
 
 def test_applied_styles_are_found_again():
     draw = random.Random(4)
     for _ in range(50):
         names = draw.sample(["plain", "wrapped"], draw.randint(0, 2))
-        prompt, negative_prompt, _ = apply_styles("a fox", "dull", names, [PLAIN, WRAPPED])
+        styles = [{"plain": PLAIN, "wrapped": WRAPPED}[name].texts for name in names]
+        prompt, negative_prompt = finished("a fox", "dull", styles, comments=False)
         divider = Style("--- X ---", None, None)
         assert extract_styles(prompt, negative_prompt, [divider, PLAIN, WRAPPED]) == (tuple(names), "a fox", "dull")
 
@@ -66,7 +77,7 @@ def test_several_files_are_headed_by_dividers(tmp_path):
     assert [style.name for style in styles] == [" ONE ".center(40, "-"), "a", " TWO ".center(40, "-"), "b"]
     assert styles[0] == Style(f"{'-' * 17} ONE {'-' * 18}", None, None)
     assert styles[3].file == two
-    assert apply_styles("p", "", [styles[0].name], styles) == ("p", "", ())
+    assert finished("p", "", [styles[0].texts], comments=False) == ("p", "")
 
 
 def test_files_that_cannot_be_read_are_no_styles(tmp_path, caplog):

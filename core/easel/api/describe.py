@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from easel.limits import INFINITE, RANGES
+
 MEANINGS = {
     "prompt": "what the picture shows, in A1111's prompt language",
     "negative_prompt": "what it should not show",
@@ -82,44 +84,6 @@ MEANINGS = {
     "id_live_preview": "the preview the caller has already",
     "live_preview": "send the preview",
     "model": "`clip` or `deepdanbooru`",
-}
-
-# What numbers may be; `limits` checks them.
-_SEED = 2**63 - 2**32  # what generators take, with room to count up
-INFINITE = float("inf")
-RANGES: dict[str, tuple[float, float]] = {
-    "seed": (-_SEED, _SEED),
-    "subseed": (-_SEED, _SEED),
-    "subseed_strength": (0, 1),
-    "batch_size": (1, INFINITE),
-    "n_iter": (1, INFINITE),
-    "steps": (1, INFINITE),
-    "cfg_scale": (0, 1000),
-    "width": (8, INFINITE),
-    "height": (8, INFINITE),
-    "eta": (0, 10),
-    "denoising_strength": (0, 1),
-    "s_min_uncond": (0, INFINITE),
-    "s_churn": (0, INFINITE),
-    "s_tmax": (0, INFINITE),
-    "s_tmin": (0, INFINITE),
-    "s_noise": (0, 10),
-    "refiner_switch_at": (0, 1),
-    "hr_scale": (0.1, 64),
-    "hr_second_pass_steps": (0, INFINITE),
-    "hr_resize_x": (0, INFINITE),
-    "hr_resize_y": (0, INFINITE),
-    "firstphase_width": (0, INFINITE),
-    "firstphase_height": (0, INFINITE),
-    "resize_mode": (0, 3),
-    "image_cfg_scale": (0, 1000),
-    "mask_blur": (0, 256),
-    "mask_blur_x": (0, 256),
-    "mask_blur_y": (0, 256),
-    "inpainting_fill": (0, 3),
-    "inpaint_full_res_padding": (0, 256),
-    "inpainting_mask_invert": (0, 1),
-    "initial_noise_multiplier": (0, 10),
 }
 
 TXT2IMG = {"prompt": "a cat on a blue background", "steps": 20, "seed": 1}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
-from easel.api.requests import styles_of
 from easel.api.sdapi_models import PngInfoBody, PngInfoResponse
 from easel.extensions.form import form
 from easel.imaging.decode import open_picture
@@ -16,6 +15,7 @@ from easel.imaging.received import picture_bytes
 from easel.imaging.upscale import LATENT_MODES, all_upscalers
 from easel.models.layout import read_layout
 from easel.prompt.infotext import parse_infotext
+from easel.prompt.styles import styles_of
 from easel.values.sampling import SAMPLERS, SCHEDULERS
 
 if TYPE_CHECKING:

@@ -10,11 +10,9 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easel.api.infotext_fields import merge_infotext
-from easel.api.limits import check_numbers, check_size
 from easel.api.pai import Additions, split_scripts
 from easel.api.pictures import read_picture
 from easel.api.reading import (
@@ -35,12 +33,20 @@ from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
 from easel.errors import BadRequest, NotFound, UnknownName
 from easel.imaging.hires import hires_size
 from easel.imaging.upscale import LATENT_MODES, all_upscalers
+from easel.limits import check_numbers, check_size
 from easel.models.store import CheckpointInfo
-from easel.prompt.styles import Style, apply_styles, read_styles
-from easel.prompt.syntax import remove_comments
+from easel.prompt.styles import Style, finished, styles_of
 from easel.settings import Settings
 from easel.values.options import Options
-from easel.values.request import GenerationRequest, Hires, InitImages, Inpaint, Output
+from easel.values.request import (
+    GenerationRequest,
+    Hires,
+    InitImages,
+    Inpaint,
+    Output,
+    StyleTexts,
+    Typed,
+)
 from easel.values.result import ReportLine
 from easel.values.sampling import find_sampler
 from easel.worker.workplace import data_files
@@ -68,11 +74,6 @@ class Asked:
     additions: Additions
 
 
-def styles_of(settings: Settings) -> tuple[Style, ...]:
-    """The prompt styles of this server: `--styles-file`, else `styles.csv` in the data folder."""
-    return read_styles([Path(name) for name in settings.styles_file] or [settings.data_dir / "styles.csv"])
-
-
 def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
     """Resolve a body; it may decode pictures, so call it outside the event loop.
 
@@ -96,7 +97,11 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
     body = body.model_copy(update=defaults)
     reading.body = body
     sampler, scheduler = read_sampler(reading)
-    prompt, negative, hires = _texts(reading, options, styles, scheduler)
+    typed = _typed(reading, styles)
+    prompt, negative = finished(
+        typed.prompt, typed.negative_prompt, typed.styles, comments=options.enable_prompt_comments
+    )
+    hires = _hires_texts(reading, options, typed, scheduler)
     width, height = _size(body, hires, app.settings)
     init = _init_images(reading, additions)
     extras = body.model_extra or {}
@@ -105,8 +110,10 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
         kind="img2img" if isinstance(body, Img2ImgBody) else "txt2img",
         prompt=prompt,
         negative_prompt=negative,
-        styles=tuple(name for name in body.styles or () if name),
+        styles=tuple(style.name for style in typed.styles),
+        typed=typed,
         seed=_drawn(body.seed),
+        seed_drawn=body.seed == -1,
         subseed=_drawn(body.subseed),
         subseed_strength=0.0 if plain_seed else body.subseed_strength,
         seed_resize_from_w=-1 if plain_seed else body.seed_resize_from_w,
@@ -164,32 +171,39 @@ def _card_defaults(body: Txt2ImgBody | Img2ImgBody, checkpoint: CheckpointInfo) 
     return {name: value for name, value in wanted.items() if name not in body.model_fields_set}
 
 
-def _texts(
-    reading: Reading, options: Options, styles: Iterable[Style], scheduler: str
-) -> tuple[str, str, Hires | None]:
-    """Prompts with styles merged and comments taken out, and the hires pass with its own.
+def _typed(reading: Reading, styles: Iterable[Style]) -> Typed:
+    """The texts of the body, and its styles."""
+    body = reading.body
+    known = {style.name: style for style in styles}
+    names = tuple(name for name in body.styles or () if name)
+    for name in names:
+        if name not in known:
+            reading.ignored(f"styles: {name}", "there is no style of that name")
+    hires = (body.hr_prompt, body.hr_negative_prompt) if isinstance(body, Txt2ImgBody) else ("", "")
+    return Typed(
+        prompt=body.prompt,
+        negative_prompt=body.negative_prompt,
+        hires_prompt=hires[0],
+        hires_negative_prompt=hires[1],
+        styles=tuple(known[name].texts if name in known else StyleTexts(name) for name in names),
+    )
+
+
+def _hires_texts(reading: Reading, options: Options, typed: Typed, scheduler: str) -> Hires | None:
+    """The hires pass with its own texts.
 
     `scheduler`: the first pass's, which the hires pass takes over unless it names one, also with another sampler.
     """
-    body, styles = reading.body, tuple(styles)
-    names = tuple(name for name in body.styles or () if name)
-
-    def finish(prompt: str, negative: str) -> tuple[str, str]:
-        prompt, negative, _ = apply_styles(prompt, negative, names, styles)
-        if options.enable_prompt_comments:
-            return remove_comments(prompt), remove_comments(negative)
-        return prompt, negative
-
-    for name in apply_styles("", "", names, styles)[2]:
-        reading.ignored(f"styles: {name}", "there is no style of that name")
-    prompt, negative = finish(body.prompt, body.negative_prompt)
+    body = reading.body
     if not isinstance(body, Txt2ImgBody) or not body.enable_hr:
-        return prompt, negative, None
+        return None
     if options.use_old_hires_fix_width_height:
         reading.ignored("use_old_hires_fix_width_height", "not available: name hr_resize_x and hr_resize_y")
-    hr_prompt, hr_negative = finish(body.hr_prompt, body.hr_negative_prompt)
-    texts = (hr_prompt if body.hr_prompt else "", hr_negative if body.hr_negative_prompt else "")
-    return prompt, negative, _hires(reading, body, *texts, scheduler)
+    prompt, negative = finished(
+        typed.hires_prompt, typed.hires_negative_prompt, typed.styles, comments=options.enable_prompt_comments
+    )
+    texts = (prompt if typed.hires_prompt else "", negative if typed.hires_negative_prompt else "")
+    return _hires(reading, body, *texts, scheduler)
 
 
 def _hires(reading: Reading, body: Txt2ImgBody, prompt: str, negative: str, scheduler: str) -> Hires:

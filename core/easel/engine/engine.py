@@ -144,6 +144,10 @@ class Engine(Protocol):
         """Run a pass to its end, or to the step at which the job was interrupted, skipped or cancelled."""
         ...
 
+    def distances(self, job: Job, latents: Latents) -> list[NDArray[np.float32]]:
+        """Of denoised latents: how far each of a picture's vectors lies from where it started; (h, w)."""
+        ...
+
     def decode(self, job: Job, model: ModelSpec, latents: Latents) -> list[NDArray[np.uint8]]:
         """Latents → (H, W, 3) uint8 pictures; NaNs raise NotANumber."""
         ...

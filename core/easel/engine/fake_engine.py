@@ -62,6 +62,7 @@ class FakeLatents:
     """One (h, w, 3) float picture in 0…1 per picture, a cell standing for 8 x 8 pixels."""
 
     pictures: tuple[NDArray[np.float64], ...]
+    starts: tuple[NDArray[np.float64], ...] = ()
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -150,7 +151,13 @@ class FakeEngine(Engine):
             )
             plan.on_step(_as_step(index, plan, mixed))
         job.charge("denoise", self.step_seconds * plan.steps)
-        return mixed
+        return FakeLatents(mixed.pictures, tuple(starts))
+
+    def distances(self, job: Job, latents: FakeLatents) -> list[NDArray[np.float32]]:
+        """How far each cell's colour is from the one it had."""
+        self._note("distances", job)
+        pairs = zip(latents.pictures, latents.starts, strict=True)
+        return [np.linalg.norm(a - b, axis=-1).astype(np.float32) for a, b in pairs]
 
     def decode(self, job: Job, model: ModelSpec, latents: FakeLatents) -> list[NDArray[np.uint8]]:
         """Every cell becomes 8 x 8 pixels of its colour."""

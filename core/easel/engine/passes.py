@@ -13,7 +13,7 @@ from torch.nn import functional
 from easel.engine.controls import Nets, encode
 from easel.engine.guidance import Guidance
 from easel.engine.holds import PictureHold
-from easel.engine.latents import Blend, LatentBatch
+from easel.engine.latents import Blend, DegreeBlend, LatentBatch
 from easel.engine.levels import Levels
 from easel.engine.noise import NoiseRecipe, PictureNoise, generator
 from easel.engine.pictures import Picture, Switch, Target
@@ -184,9 +184,12 @@ def _init(plan: DenoisePlan, index: int, model: LoadedCheckpoint) -> Tensor | No
     return kept + drawn[None].to(init.device) * repaint
 
 
-def _blend(plan: DenoisePlan, init: Tensor | None) -> Blend | None:
+def _blend(plan: DenoisePlan, init: Tensor | None) -> Blend | DegreeBlend | None:
     mask = plan.conditioning.mask
-    return None if mask is None or init is None else Blend.of(_grid(mask.mask, init.device), init)
+    if mask is None or init is None:
+        return None
+    repaint = _grid(mask.mask, init.device)
+    return Blend.of(repaint, init) if mask.soft is None else DegreeBlend(repaint, init, mask.soft)
 
 
 def _grid(mask: NDArray[np.float32], device: torch.device) -> Tensor:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from easel.engine.controls import PictureControl, RowControl
     from easel.engine.guidance import Guidance
     from easel.engine.holds import PictureHold
-    from easel.engine.latents import Blend
+    from easel.engine.latents import Blend, DegreeBlend
     from easel.engine.levels import Levels
     from easel.engine.references import PictureReference, RowReference
     from easel.engine.samplers.protocol import SamplerRun
@@ -78,7 +78,7 @@ class Picture:
     references: tuple[PictureReference, ...] = ()
     holds: tuple[PictureHold, ...] = ()
     switch: Switch | None = None
-    blend: Blend | None = None
+    blend: Blend | DegreeBlend | None = None
     rows: list[Row] = field(default_factory=list)  # what the pending evaluation needs
     step: int = 0  # steps finished
     shown: int = 0  # the step that A1111 would show by now, one behind at a step's first evaluation
@@ -119,7 +119,7 @@ class Picture:
         except StopIteration as end:
             self.rows = []
             self.finished = True
-            self.estimate = partial(_itself, self._blended(end.value))
+            self.estimate = partial(_itself, self._blended(end.value, None))
             return
         self.shown = max(evaluation.step - 1, 0) if evaluation.step > self.step else evaluation.step
         self.step = evaluation.step
@@ -134,7 +134,7 @@ class Picture:
             scaled = target.levels.scaled(self._x, at)
             timestep = target.levels.schedule.timestep_of(at) if evaluation.timestep is None else evaluation.timestep
         else:
-            self._x = scaled = self._blended(evaluation.x)
+            self._x = scaled = self._blended(evaluation.x, evaluation.at)
             timestep = at
         parts = target.texts.parts_at(call)
         self._weights = [weight for weight, _ in parts]
@@ -175,7 +175,7 @@ class Picture:
             noise = levels.noise(guided, x, at)
             self.estimate = partial(self._blended_clean, levels, noise, x, at)
             return Prediction(noise, noise if guided is base else levels.noise(base, x, at))
-        denoised = self._blended(levels.denoised(guided, x, at))
+        denoised = self._blended(levels.denoised(guided, x, at), at)
         self.estimate = partial(_itself, denoised)
         return Prediction(denoised, denoised if guided is base else levels.denoised(base, x, at))
 
@@ -187,11 +187,11 @@ class Picture:
             output = hold(output, row.x, row.timestep, negative=n >= len(self._weights))
         return output
 
-    def _blended(self, x: Tensor) -> Tensor:
-        return x if self.blend is None else self.blend(x)
+    def _blended(self, x: Tensor, at: float | None) -> Tensor:
+        return x if self.blend is None else self.blend(x, at)
 
     def _blended_clean(self, levels: Levels, noise: Tensor, x: Tensor, at: float) -> Tensor:
-        return self._blended(levels.clean(noise, x, at))
+        return self._blended(levels.clean(noise, x, at), None)
 
     def _switch_if_due(self, evaluation: Evaluation) -> None:
         if (switch := self.switch) is None:

@@ -173,6 +173,11 @@ class TickEngine(Engine):
         finally:
             charge(run, "denoise")
 
+    def distances(self, job: Job, latents: LatentBatch) -> list[NDArray[np.float32]]:
+        """How far each vector of denoised latents lies from where it started; (h, w)."""
+        measured = self._loop.call(Call(job, partial(latent.distances, latents)), "denoise")
+        return [one.float().cpu().numpy() for one in measured]
+
     def decode(self, job: Job, model: ModelSpec, latents: LatentBatch) -> list[NDArray[np.uint8]]:
         """Latents → (H, W, 3) uint8 pictures; NaNs raise NotANumber. See `LatentBatch.checkpoint`."""
         model = replace(model, checkpoint=latents.checkpoint or model.checkpoint)

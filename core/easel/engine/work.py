@@ -142,7 +142,8 @@ class Run:
 
     def _so_far(self) -> LatentBatch:
         pictures = tuple(picture.estimate() for picture in self.pictures)
-        return LatentBatch(pictures, self.pixels_per_latent, self.pictures[0].target.weights.checkpoint)
+        starts = tuple(picture.start for picture in self.pictures)
+        return LatentBatch(pictures, self.pixels_per_latent, self.pictures[0].target.weights.checkpoint, starts)
 
     def _end(self, report: LatentBatch | BaseException) -> None:
         for picture in self.pictures:

@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from easel.errors import UnknownName
 from easel.imaging.metadata import EXIF_FOLDER, USER_COMMENT, encode_user_comment
+from easel.values.request import EncodedPicture
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
@@ -76,3 +77,8 @@ def _exif(infotext: str) -> bytes:
     exif = Image.Exif()
     exif.get_ifd(EXIF_FOLDER)[USER_COMMENT] = encode_user_comment(infotext)
     return exif.tobytes()
+
+
+def encoded(picture: Pixels) -> EncodedPicture:
+    """A picture as a request carries it, without loss."""
+    return EncodedPicture(encode(picture, "png"))

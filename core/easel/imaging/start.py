@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,16 +41,20 @@ _STRETCH_LATENT = 3  # resize_mode
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StartMask:
-    """A prepared mask: `work` at the pass's size, `cover` where results cover the original, `box` if cropped."""
+    """A prepared mask: `work` at the pass's size, `cover` where results cover the original, `box` if cropped.
+
+    `own_latent`: what is denoised, where that is not `work`.
+    """
 
     work: Pixels
     cover: Pixels
     box: Box | None
     rounded: bool
+    own_latent: Pixels | None = None
 
     def latent(self, width: int, height: int) -> NDArray[np.float32]:
         """(height, width) on the latent grid in 0…1, 1 = repaint."""
-        return latent_mask(self.work, width, height, rounded=self.rounded)
+        return latent_mask(self.own_latent or self.work, width, height, rounded=self.rounded)
 
     def pixels(self) -> NDArray[np.float32]:
         """(H, W) at the pass's size in 0…1, 1 = repaint: what inpainting checkpoints are shown."""
@@ -60,9 +64,13 @@ class StartMask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StartPicture:
-    """One picture to start from: `pixels` to encode, `overlay` to lay over the result, `colors` to match."""
+    """One picture to start from: `pixels` to encode, `overlay` to lay over the result, `colors` to match.
+
+    `under` is what the overlay was cut out of.
+    """
 
     pixels: Pixels
+    under: Pixels
     overlay: Pixels | None = None
     colors: Pixels | None = None
     box: Box | None = None
@@ -70,6 +78,12 @@ class StartPicture:
     def array(self) -> NDArray[np.uint8]:
         """(H, W, 3) for the encoder."""
         return np.asarray(self.pixels)
+
+    def covered(self, cover: Pixels) -> StartPicture:
+        """The same with an overlay for a result that covers it where `cover` ("L", of the pass's size) is white."""
+        if self.box is not None:
+            cover = uncrop(cover, self.box, self.under.size).convert("L")
+        return replace(self, overlay=overlay_of(self.under, cover))
 
     def put_back(self, result: Pixels) -> Pixels:
         """The final picture: colors matched, back in its place, the kept part of the original over it."""
@@ -100,11 +114,11 @@ class Start:
         """
         if self.mask is None:
             return ()
-        extra = []
+        extra, cover = [], self.mask.cover
         if options.return_mask:
-            extra.append(("-mask", self.mask.cover.convert("RGB")))
+            extra.append(("-mask", cover.convert("RGB")))
         if options.return_mask_composite:
-            cover, box = self.mask.cover, self.mask.box
+            box = self.mask.box
             made = uncrop(result, box, cover.size) if box else result.convert("RGBA")
             blank = Image.new("RGBa", made.size)
             made = Image.composite(made.convert("RGBa"), blank, resize(cover, *made.size, FILL)).convert("RGBA")
@@ -145,6 +159,9 @@ def prepare_start(
     if init.inpaint is not None:
         mask_picture = open_picture(init.inpaint.mask.data, field="mask", max_pixels=max_pixels)
         mask = _prepare_mask(mask_picture, init.inpaint, init.resize_mode, (width, height), opened[0].size)
+        own = init.inpaint.latent_mask
+        if mask is not None and own is not None:
+            mask = replace(mask, own_latent=open_picture(own.data, field="latent_mask").convert("L"))
     pictures = tuple(_prepare_picture(picture, init, mask, (width, height), options, upscaler) for picture in opened)
     repeated = pictures * batch_size if len(pictures) == 1 else pictures
     return Start(repeated, mask, blank_mask=init.inpaint is not None and mask is None)
@@ -182,15 +199,19 @@ def _prepare_picture(
     stretch_latent = init.resize_mode == _STRETCH_LATENT
     if box is None and not stretch_latent:
         picture = resize(picture, *size, init.resize_mode, upscaler)
+    # Results of a stretched latent have the pass's size, so what is laid over them must have it too.
+    under = resize(picture, *size, STRETCH, upscaler) if box is None and stretch_latent else picture
     overlay = None
     if mask is not None and options.overlay_inpaint:
-        # Results of a stretched latent have the pass's size, so what is laid over them must have it too.
-        under = resize(picture, *size, STRETCH, upscaler) if box is None and stretch_latent else picture
         overlay = overlay_of(under, mask.cover.resize(under.size) if mask.cover.size != under.size else mask.cover)
     if box is not None:
         picture = resize(picture.crop(box), *size, FILL, upscaler)
     if mask is not None and init.inpaint is not None and init.inpaint.fill != 1:
-        work = mask.work if mask.work.size == picture.size else resize(mask.work, *picture.size)
+        work = mask.own_latent or mask.work
+        work = work if work.size == picture.size else resize(work, *picture.size)
         picture = fill_masked(picture, work)
-    colors = picture if options.img2img_color_correction else None
-    return StartPicture(picture, overlay, colors, box)
+    colors = None
+    if options.img2img_color_correction:
+        given = None if init.colors is None else open_picture(init.colors.data, field="init_images")
+        colors = picture if given is None else flatten(given, options.img2img_background_color)
+    return StartPicture(picture, under, overlay, colors, box)

@@ -37,11 +37,12 @@ class PlannedTexts:
 
 @dataclass(frozen=True, slots=True)
 class PlannedLatents:
-    """Latents that were not made, of pictures of this size in pixels."""
+    """Latents that were not made, of pictures of this size in pixels; `cells` (h, w) of the grid under a mask."""
 
     count: int
     width: int
     height: int
+    cells: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,13 @@ class Planner(Engine):
         }
         if told not in self.passes:
             self.passes.append(told)
-        return PlannedLatents(len(plan.pictures), plan.width, plan.height)
+        mask = plan.conditioning.mask
+        cells = () if mask is None else mask.mask.shape
+        return PlannedLatents(len(plan.pictures), plan.width, plan.height, cells)
+
+    def distances(self, job: Job, latents: PlannedLatents) -> list[NDArray[np.float32]]:
+        """Nothing has moved."""
+        return [np.zeros(latents.cells, np.float32)] * latents.count
 
     def decode(self, job: Job, model: ModelSpec, latents: PlannedLatents) -> list[NDArray[np.uint8]]:
         """Blank pictures."""

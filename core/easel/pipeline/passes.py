@@ -22,11 +22,12 @@ from easel.values.sampling import SAMPLERS
 from easel.values.step import Step
 
 if TYPE_CHECKING:
-    from easel.imaging.start import Start
-    from easel.values.conditioning import Crop
+    from numpy.typing import NDArray
+
+    from easel.imaging.start import Start, StartMask
 
 
-Pairs = tuple[tuple[str, str], ...]
+Pairs = tuple[tuple[str, object], ...]  # what the infotext gains
 STRETCH_LATENT = 3  # resize_mode: the start picture keeps its size, its latent is stretched
 
 
@@ -61,10 +62,12 @@ class _Setup:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What a pass made, what steered it, and what its texts add to the infotext."""
+    """What a pass made, what steered it, how far the latents of a soft mask moved (h, w), and what its texts add to
+    the infotext."""
 
     latents: Latents
     steering: Conditioning
+    distances: tuple[NDArray[np.float32], ...]
     infotext: Pairs
 
 
@@ -83,7 +86,7 @@ def first_pass(batch: Batch, start: Start | None) -> Passed:
         positive=prompt.positive,
         negative=prompt.negative,
     )
-    plan = _plan(batch, setup, None if start is None else start.crop)
+    plan = _plan(batch, setup, start)
     if start is not None:
         plan = _from_start(batch, plan, start)
     plan = _refined(batch, plan, setup)
@@ -126,15 +129,27 @@ def _from_start(batch: Batch, plan: DenoisePlan, start: Start) -> DenoisePlan:
     )
     if start.mask is None or request.init.inpaint is None:
         return plan
-    mask = replace(start.mask, work=Pillow.fromarray(frame.fitted(np.asarray(start.mask.work))))
-    latent = mask.latent(frame.grid_width // batch.step, frame.grid_height // batch.step)
     return replace(
         plan,
-        conditioning=replace(plan.conditioning, mask=LatentMask(mask=latent)),
         fill=request.init.inpaint.fill,
         masked_pictures=tuple(padded[one] for one in start.pictures),
-        pixel_mask=mask.pixels(),
+        pixel_mask=_fitted(start.mask, frame).pixels(),
     )
+
+
+def _latent_mask(batch: Batch, mask: StartMask) -> LatentMask:
+    frame = batch.frame
+    return LatentMask(mask=_fitted(mask, frame).latent(frame.grid_width // batch.step, frame.grid_height // batch.step))
+
+
+def _fitted(mask: StartMask, frame: Frame) -> StartMask:
+    """The mask on the model's grid."""
+
+    def fitted(one: Pillow.Image) -> Pillow.Image:
+        return Pillow.fromarray(frame.fitted(np.asarray(one)))
+
+    own = mask.own_latent
+    return replace(mask, work=fitted(mask.work), own_latent=None if own is None else fitted(own))
 
 
 def hires_pass(batch: Batch, frame: Frame, model: ModelSpec, latents: Latents) -> Passed:
@@ -158,13 +173,21 @@ def hires_pass(batch: Batch, frame: Frame, model: ModelSpec, latents: Latents) -
 
 def _passed(batch: Batch, model: ModelSpec, plan: DenoisePlan) -> Passed:
     latents = batch.engine.denoise(batch.job, model, plan)
-    return Passed(latents, plan.conditioning, plan.texts.extra_infotext)
+    mask = plan.conditioning.mask
+    soft = mask is not None and mask.soft is not None
+    distances = tuple(batch.engine.distances(batch.job, latents)) if soft else ()
+    return Passed(latents, plan.conditioning, distances, plan.texts.extra_infotext)
 
 
-def _plan(batch: Batch, setup: _Setup, crop: Crop | None = None) -> DenoisePlan:
+def _plan(batch: Batch, setup: _Setup, start: Start | None = None) -> DenoisePlan:
     frame = setup.frame
     steering = Conditioning(
-        stage=setup.stage, width=frame.width, height=frame.height, images=len(batch.noise), crop=crop
+        stage=setup.stage,
+        width=frame.width,
+        height=frame.height,
+        images=len(batch.noise),
+        crop=None if start is None else start.crop,
+        mask=None if start is None or start.mask is None else _latent_mask(batch, start.mask),
     )
     return DenoisePlan(
         request=batch.job.request,

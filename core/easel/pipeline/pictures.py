@@ -16,6 +16,7 @@ from easel.generation_data import info, infotext
 from easel.hookspecs import hookimpl
 from easel.imaging.hires import HiresSize, hires_size
 from easel.imaging.resize import STRETCH, resize
+from easel.imaging.soft import soft_cover
 from easel.imaging.start import Start, prepare_start
 from easel.imaging.upscale import BUILT_IN, LATENT_MODES, all_upscalers, find_upscaler
 from easel.pipeline.explain import Explained
@@ -172,10 +173,23 @@ def _batch(
         frame, model, last = _hires(batch, target, first.latents)
     job.tell(replace(job.progress, stage="decode"))
     pictures = [Pillow.fromarray(frame.crop(one)) for one in engine.decode(job, model, last.latents)]
-    told = Told((*prompt.extra_infotext, *first.infotext), first.steering.infotext)
+    if start is not None:
+        start = _softly_covered(start, first, frame)
+    told = Told((*prompt.extra_infotext, *first.infotext), (*request.infotext, *first.steering.infotext))
     return Made(
         _finished(batch, facts, start, pictures, number, told, prompt.written or asked), _maps(first, last), told
     )
+
+
+def _softly_covered(start: Start, made: Passed, frame: Frame) -> Start:
+    """With a soft mask, the pictures' overlays follow what has changed."""
+    mask = made.steering.mask
+    if mask is None or mask.soft is None:
+        return start
+    size, asked = (frame.grid_width, frame.grid_height), (0, 0, frame.width, frame.height)
+    covers = [soft_cover(one, mask.mask, mask.soft, size).crop(asked) for one in made.distances]
+    pictures = tuple(one.covered(cover) for one, cover in zip(start.pictures, covers, strict=True))
+    return replace(start, pictures=pictures)
 
 
 def _maps(first: Passed, last: Passed) -> tuple[Pillow.Image, ...]:

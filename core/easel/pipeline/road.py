@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from easel.extensions.hooks import Hooks
 from easel.extensions.sets import Selection
 from easel.imaging.grid import grid_image
 from easel.pipeline.explain import Explained, Planner
+from easel.pipeline.parts import run_parts
 from easel.values.image import Image, SavedImage
 from easel.values.job import Job, Progress
 from easel.values.request import GenerationRequest
@@ -39,18 +39,15 @@ class Run:
         """An extension's own model out of the engine's cache; `load` gets the engine's device."""
         return self.engine.model(key, load, size)
 
-    def run_all(self, job: Job, requests: Sequence[GenerationRequest]) -> list[Draft]:
-        """Run requests as parts of the same job, all in the engine together; the drafts in the requests' order."""
-        parts = [replace(job, request=request, on_progress=None, trace=[]) for request in requests]
+    def run_all(self, job: Job, requests: Sequence[GenerationRequest], *, total: int = 0) -> list[Draft]:
+        """Run requests as parts of the same job, in the engine together; the drafts in the requests' order."""
         drafts = []
-        with ThreadPoolExecutor(max_workers=max(1, len(requests)), thread_name_prefix=f"job-{job.id[:8]}") as pool:
-            for number, draft in enumerate(pool.map(self._part, parts)):
-                job.tell(Progress(stage="first", part=number + 1, parts=len(parts)))
-                job.trace += _of_part(number, job, parts[number], self.hooks.scripts.owner(job.request))
-                drafts.append(draft)
+        for number, (part, draft) in enumerate(run_parts(job, requests, self._part, total=total)):
+            job.trace += _of_part(number, job, part, self.hooks.scripts.owner(job.request))
+            drafts += [] if draft is None else [draft]
         if job.request.explain:
             raise Explained
-        return [draft for draft in drafts if draft is not None]
+        return drafts
 
     def _part(self, job: Job) -> Draft | None:
         # A script was named by the request as a whole; its parts are plain pictures.
@@ -80,11 +77,12 @@ class Road:
             reviewed = hooks.review_images(draft.images, job)
             job.tell(Progress(stage="save", part=1, parts=1))
             with charged(job, "save"):
-                saved = tuple(_saved(hooks, image, job) for image in (*_grid(reviewed, job), *reviewed))
+                grid = _grid(reviewed, job)
+                saved = tuple(_saved(hooks, image, job) for image in (*grid, *reviewed))
         refuse_ignored(job)
         return Result(
             images=tuple(image for image in saved if image.kind != "intermediate"),
-            info=_info_with_grid(draft, saved),
+            info=_info_with_grid(draft, grid),
             report=tuple(job.report),
             trace=tuple(job.trace),
             warnings=tuple(job.warnings),
@@ -159,9 +157,9 @@ def _grid(images: Sequence[Image], job: Job) -> tuple[Image, ...]:
     return (replace(first, pixels=pixels, kind="grid", index=0, flags=flags, scores={}),)
 
 
-def _info_with_grid(draft: Draft, saved: Sequence[SavedImage]) -> Mapping[str, Any]:
-    """A grid comes first: its infotext too, and results are counted after it."""
-    grids = [image.infotext for image in saved if image.kind == "grid"]
+def _info_with_grid(draft: Draft, grid: Sequence[Image]) -> Mapping[str, Any]:
+    """A grid comes first: its infotext too, and results are counted after it. (Scripts tell of their own grids.)"""
+    grids = [image.infotext for image in grid]
     if not grids:
         return draft.info
     return {**draft.info, "index_of_first_image": len(grids), "infotexts": [*grids, *draft.info["infotexts"]]}

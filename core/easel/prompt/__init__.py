@@ -4,7 +4,7 @@ A prompt goes through these, in this order (the docstrings say what each raises)
 
 | module | what it does | start with |
 |---|---|---|
-| `styles` | CSV styles, merged into prompts and found again | `read_styles`, `apply_styles`, `extract_styles` |
+| `styles` | CSV styles, merged into prompts and found again | `read_styles`, `finished`, `extract_styles` |
 | `syntax` | `# comments` | `remove_comments` |
 | | `<lora:name:1>` and other networks | `extract_networks` |
 | | `a AND b :0.5` | `split_and` |

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from easel.prompt.syntax import remove_comments
+from easel.settings import Settings
+from easel.values.request import GenerationRequest, StyleTexts, Typed
 
 PLACE = "{prompt}"
 """Where a style wants the prompt; a style without it goes to the prompt's end."""
@@ -22,6 +26,16 @@ class Style:
     prompt: str | None
     negative_prompt: str | None
     file: Path | None = None
+
+    @property
+    def texts(self) -> StyleTexts:
+        """What a request takes along of it."""
+        return StyleTexts(self.name, self.prompt or "", self.negative_prompt or "")
+
+
+def styles_of(settings: Settings) -> tuple[Style, ...]:
+    """The prompt styles of this server: `--styles-file`, else `styles.csv` in the data folder."""
+    return read_styles([Path(name) for name in settings.styles_file] or [settings.data_dir / "styles.csv"])
 
 
 def read_styles(patterns: Iterable[Path]) -> tuple[Style, ...]:
@@ -67,20 +81,49 @@ def merge(style: str, prompt: str) -> str:
     return ", ".join(text for text in (prompt.strip(), style.strip()) if text)
 
 
-def apply_styles(
-    prompt: str, negative_prompt: str, names: Iterable[str], styles: Iterable[Style]
-) -> tuple[str, str, tuple[str, ...]]:
-    """Merge the styles called `names`, in that order, into both prompts.
+def finished(prompt: str, negative_prompt: str, styles: Iterable[StyleTexts], *, comments: bool) -> tuple[str, str]:
+    """Typed texts with the styles merged in and, where `comments` are known, these taken out."""
+    for style in styles:
+        prompt, negative_prompt = merge(style.prompt, prompt), merge(style.negative_prompt, negative_prompt)
+    if comments:
+        return remove_comments(prompt), remove_comments(negative_prompt)
+    return prompt, negative_prompt
 
-    Gives the prompts, and the names that no style has (they leave the prompts alone, but for blanks at the ends).
-    """
-    known = {style.name: style for style in styles}
-    names = tuple(names)
-    for name in names:
-        style = known.get(name) or Style(name, None, None)
-        prompt = merge(style.prompt or "", prompt)
-        negative_prompt = merge(style.negative_prompt or "", negative_prompt)
-    return prompt, negative_prompt, tuple(name for name in names if name not in known)
+
+def retyped(
+    request: GenerationRequest,
+    *,
+    prompt: str | None = None,
+    negative_prompt: str | None = None,
+    styles: Sequence[StyleTexts] | None = None,
+) -> GenerationRequest:
+    """The request as if these texts had been typed and these styles chosen; None: as they were."""
+    before = request.typed or Typed(prompt=request.prompt, negative_prompt=request.negative_prompt)
+    typed = replace(
+        before,
+        prompt=before.prompt if prompt is None else prompt,
+        negative_prompt=before.negative_prompt if negative_prompt is None else negative_prompt,
+        styles=before.styles if styles is None else tuple(styles),
+    )
+    comments, hires = request.options.enable_prompt_comments, request.hires
+    positive, negative = finished(typed.prompt, typed.negative_prompt, typed.styles, comments=comments)
+    if hires is not None and styles is not None:
+        hr_prompt, hr_negative = finished(
+            typed.hires_prompt, typed.hires_negative_prompt, typed.styles, comments=comments
+        )
+        hires = replace(
+            hires,
+            prompt=hr_prompt if typed.hires_prompt else "",
+            negative_prompt=hr_negative if typed.hires_negative_prompt else "",
+        )
+    return replace(
+        request,
+        prompt=positive,
+        negative_prompt=negative,
+        styles=tuple(style.name for style in typed.styles),
+        typed=typed,
+        hires=hires,
+    )
 
 
 def extract_styles(prompt: str, negative_prompt: str, styles: Sequence[Style]) -> tuple[tuple[str, ...], str, str]:

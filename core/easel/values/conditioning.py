@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,10 +66,29 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoftBlend:
+    """A mask of degrees (A1111's soft inpainting): what is half masked is half kept, less and less as the noise goes.
+
+    At noise level σ the start counts with 1 - mask^(σ^bias · preservation). `contrast`: the power that the lengths of
+    latent vectors are mixed with. The rest decides what of the original is laid over the result: pixels whose latents
+    moved by less than `threshold` (where `mask_influence` is 0; at 1 the mask decides how far that is) are mostly
+    kept, with a transition as hard as `hardness`.
+    """
+
+    bias: float = 1.0
+    preservation: float = 0.5
+    contrast: float = 4.0
+    mask_influence: float = 0.0
+    threshold: float = 0.5
+    hardness: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatentMask:
-    """Where the pass may paint: (h, w) float32 in 0…1 on the latent grid, 1 = repaint."""
+    """Where the pass may paint: (h, w) float32 in 0…1 on the latent grid, 1 = repaint; with `soft`, how much."""
 
     mask: NDArray[np.float32]
+    soft: SoftBlend | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +117,4 @@ class Conditioning:
     holds: tuple[Hold, ...] = ()
     mask: LatentMask | None = None
     maps: tuple[Pixels, ...] = ()
-    infotext: tuple[tuple[str, str], ...] = ()
+    infotext: tuple[tuple[str, Any], ...] = ()

@@ -66,8 +66,8 @@ class JobRunner(Protocol):
         """An extension's own model out of the engine's cache."""
         ...
 
-    def run_all(self, job: Job, requests: Sequence[GenerationRequest]) -> list[Draft]:
-        """Run requests as parts of the same job, all in the engine together."""
+    def run_all(self, job: Job, requests: Sequence[GenerationRequest], *, total: int = 0) -> list[Draft]:
+        """Run requests as parts of the same job, in the engine together."""
         ...
 
 
@@ -90,8 +90,10 @@ class Job:
     trace: list[TraceLine] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    parts_done: int = 0  # of those that `run_all` ran
     _interrupted: threading.Event = field(default_factory=threading.Event)
-    _skipped: threading.Event = field(default_factory=threading.Event)
+    _skips: list[None] = field(default_factory=list)  # one for each time; shared with the job's parts
+    _skips_spent: int = 0
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def interrupt(self) -> None:
@@ -99,8 +101,8 @@ class Job:
         self._interrupted.set()
 
     def skip(self) -> None:
-        """The same for the current batch only."""
-        self._skipped.set()
+        """The same for the current batch only (of each part that runs)."""
+        self._skips.append(None)
 
     def cancel(self) -> None:
         """Stop as soon as possible without a result."""
@@ -114,7 +116,7 @@ class Job:
     @property
     def stopping(self) -> bool:
         """The current pass should end now (interrupt or skip)."""
-        return self._interrupted.is_set() or self._skipped.is_set()
+        return self._interrupted.is_set() or len(self._skips) > self._skips_spent
 
     @property
     def asked(self) -> tuple[Literal["interrupt", "cancel"], ...]:
@@ -124,7 +126,7 @@ class Job:
 
     def next_batch(self) -> None:
         """A new batch begins: an earlier skip is spent."""
-        self._skipped.clear()
+        self._skips_spent = len(self._skips)
 
     def raise_if_cancelled(self) -> None:
         """Raise `JobCancelled` once the job was cancelled."""
@@ -167,11 +169,15 @@ class Job:
             return load("cpu")
         return self.runner.model(key, load, size)
 
-    def run_all(self, requests: Sequence[GenerationRequest]) -> list[Draft]:
-        """Run more requests as parts of this job, all in the engine together, never through the queue."""
+    def run_all(self, requests: Sequence[GenerationRequest], *, total: int = 0) -> list[Draft]:
+        """Run more requests as parts of this job, in the engine together, never through the queue.
+
+        The drafts come in the order of the requests. After an interrupt no further part begins, so that there may be
+        fewer of them, but never none. `total`: how many parts there will be in all calls, for the job's progress.
+        """
         if self.runner is None:
             raise RuntimeError("this job is not being run by a worker")
-        return self.runner.run_all(self, requests)
+        return self.runner.run_all(self, requests, total=total)
 
     def script_args(self, model: type[T]) -> T | None:
         """The arguments a request gave to the script whose argument model is `model`; None when not asked for."""

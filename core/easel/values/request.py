@@ -43,6 +43,7 @@ class Inpaint:
     """A mask (white = repaint) and how it is used."""
 
     mask: EncodedPicture
+    latent_mask: EncodedPicture | None = None  # of the pass's size: what is denoised, else `mask`
     blur_x: int = 4
     blur_y: int = 4
     round: bool = True
@@ -57,6 +58,7 @@ class InitImages:
     """The pictures an img2img request starts from; one, or one per picture of the batch."""
 
     pictures: tuple[EncodedPicture, ...]
+    colors: EncodedPicture | None = None  # what option `img2img_color_correction` matches; None: each picture itself
     resize_mode: int = 0  # 0 stretch, 1 crop, 2 fill, 3 stretch the latent
     image_cfg_scale: float | None = None
     inpaint: Inpaint | None = None
@@ -98,15 +100,40 @@ class TaskCall:
     arguments: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class StyleTexts:
+    """A style that a request names; one that there is not has no texts."""
+
+    name: str
+    prompt: str = ""
+    negative_prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """The texts as they were typed, and the styles to merge into them: what a script that writes prompts begins with.
+
+    `easel.retyped` gives the request as if other ones had been typed.
+    """
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    hires_prompt: str = ""
+    hires_negative_prompt: str = ""
+    styles: tuple[StyleTexts, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """Everything a picture depends on. `seed` and `subseed` are drawn already, names are looked up already."""
 
     kind: Kind = "txt2img"
-    prompt: str = ""
+    prompt: str = ""  # with the styles merged in
     negative_prompt: str = ""
     styles: tuple[str, ...] = ()
+    typed: Typed | None = None  # None: the prompts are as they were typed
     seed: int = 0
+    seed_drawn: bool = False  # nobody chose it
     subseed: int = 0
     subseed_strength: float = 0.0
     seed_resize_from_w: int = -1
@@ -144,6 +171,7 @@ class GenerationRequest:
     task: TaskCall | None = None
     explain: bool = False  # walk the road without making pictures, to tell what would happen
     extensions: tuple[str, ...] | None = None  # of those that are on, the ones the user wants; None: all
+    infotext: tuple[tuple[str, Any], ...] = ()  # what a script adds to the generation data of its parts
 
     @property
     def image_count(self) -> int:

@@ -231,3 +231,8 @@ def _sampler_called(name: str) -> Sampler | None:
 
 def _names(scheduler: Scheduler) -> tuple[str, ...]:
     return (scheduler.label, scheduler.name, *(scheduler.aliases or ()))
+
+
+def sampler_names() -> tuple[str, ...]:
+    """The samplers in A1111's order: some requests count them."""
+    return tuple(SAMPLERS)

@@ -25,7 +25,7 @@ _QUIET = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY",
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What extensions get as `app` in a worker: `settings`, `store` and `fetcher`."""
+    """What extensions get as `app` in a worker: `settings`, `store`, `upscalers` and `fetcher`."""
 
     settings: Settings
     store: ModelStore
@@ -47,6 +47,11 @@ class Workplace:
         """Look at the model folders again."""
         self.store.refresh()
         self.extensions.refresh()
+
+    @property
+    def upscalers(self) -> tuple[Upscaler, ...]:
+        """What there is to enlarge pictures with."""
+        return all_upscalers(owned.value for owned in self.extensions.hooks.upscalers)
 
     def close(self) -> None:
         """Stop the engine and the extensions."""
