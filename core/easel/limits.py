@@ -75,7 +75,8 @@ def check_numbers(body: object, settings: Settings) -> None:
     """Check every number and text length on its own, of a request or its body. Errors: BadRequest."""
     for field, (low, high) in RANGES.items():
         value = getattr(body, field, None)
-        if value is not None and not low <= value <= high:
+        # a body keeps unknown fields, of whatever type, beside its own
+        if isinstance(value, int | float) and not low <= value <= high:
             allowed = f"{low:g} to {high:g}" if high < INFINITE else f"at least {low:g}"
             raise BadRequest("out of range", field=field, value=value, allowed=allowed)
     for field in ("steps", "hr_second_pass_steps"):

@@ -239,6 +239,9 @@ def _size(body: Txt2ImgBody | Img2ImgBody, hires: Hires | None, settings: Settin
     width, height = body.width, body.height
     if isinstance(body, Txt2ImgBody):
         width, height = body.firstphase_width or width, body.firstphase_height or height
+        if min(width, height) < 8:
+            field, value = min(("firstphase_width", width), ("firstphase_height", height), key=lambda side: side[1])
+            raise BadRequest("the picture would be too small", field=field, value=value, allowed="0, or at least 8")
     if hires is not None:
         target = hires_size(width, height, hires)
         by_size = bool(hires.resize_x or hires.resize_y)

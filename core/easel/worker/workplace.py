@@ -48,11 +48,6 @@ class Workplace:
         self.store.refresh()
         self.extensions.refresh()
 
-    @property
-    def upscalers(self) -> tuple[Upscaler, ...]:
-        """What there is to enlarge pictures with."""
-        return all_upscalers(owned.value for owned in self.extensions.hooks.upscalers)
-
     def close(self) -> None:
         """Stop the engine and the extensions."""
         self.engine.close()
