@@ -46,7 +46,7 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", ["writing-extensions.md"])
+@pytest.mark.parametrize("page", ["writing-extensions.md", "recipes.md"])
 def test_code_that_is_shown_is_code_that_is_there(page: str) -> None:
     shown = re.findall(r"<!-- (\S+) -->\n```\w*\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
     assert len(shown) >= 5

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from easel.extensions.extension import Extension
     from easel.extensions.script import Script
+    from easel.extensions.tab import Tab
     from easel.extensions.task import task
     from easel.files import FileEntry, ScopedFiles
     from easel.hookspecs import hookimpl
@@ -79,6 +80,7 @@ _HOMES = {
     ),
     "extensions.extension": ("Extension",),
     "extensions.script": ("Script",),
+    "extensions.tab": ("Tab",),
     "extensions.task": ("task",),
     "files": (
         "FileEntry",
@@ -208,6 +210,7 @@ __all__ = [
     "Step",
     "Style",
     "StyleTexts",
+    "Tab",
     "Tiles",
     "TooLarge",
     "UnknownName",
