@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
-from subjects import COLOURS, subjects
+from latents import SMALL, WHOLE
+from subjects import COLOURS
 from transformers import CLIPTokenizer
 
 OPENINGS = (
@@ -38,8 +39,16 @@ COLOUR_PHRASES = (
     ", {} background",
     " with a {} background",
 )
+COLOUR_ONLY = tuple(f"{colour} background" for colour in COLOURS)
+SMALL_WORDS = ("small", "tiny", "little")
+GIANT_WORDS = ("giant", "huge", "big")
+BETWEEN = (" and ", " and ", " next to ")
 START, END, UNKNOWN = 49406, 49407, -1
 LENGTH = 77
+WORDS = 16
+"""Tokens for words; from there on the text encoder's padding tokens carry a map of the picture (pretrain_text.py)."""
+MAP = 16
+SHORT = WORDS + MAP
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
@@ -47,21 +56,41 @@ def load_tokenizer(folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def with_article(word: str) -> str:
-    """ "an owl", "a cat"; as written for names and plurals the article does no harm to the model."""
+def with_article(word: str, wanted: bool = True) -> str:
+    """ "an owl", "a cat", or the bare word; for names and plurals the article does no harm to the model."""
+    if not wanted:
+        return word
     return ("an " if word[0].lower() in "aeio" else "a ") + word
 
 
-def caption(draw: random.Random, subject: int, colour: int) -> str:
-    """A random caption of subject number ``subject`` on colour number ``colour``; a tenth are empty, for guidance."""
-    if draw.random() < 0.1:
+@dataclass(frozen=True)
+class Scene:
+    """What a picture shows: one subject of a size, or two side by side (left, right), on a colour."""
+
+    kind: str
+    subjects: tuple[int, ...]
+    colour: int
+
+
+def caption(draw: random.Random, names: list[tuple[str, str]], scene: Scene) -> str:
+    """A random caption of a scene; one in fourteen is empty, for guidance, and one in thirty names the colour only."""
+    luck = draw.random()
+    if luck < 0.07:
         return ""
-    label, word = subjects_once()[subject]
-    name = word if draw.random() < 0.7 else label
-    article = with_article(name).split()[0]
-    text = draw.choice(OPENINGS).format(a=article) + name
-    if colour or draw.random() < 0.35:
-        phrase = draw.choice(COLOUR_PHRASES).format(list(COLOURS)[colour])
+    colour = list(COLOURS)[scene.colour]
+    if luck < 0.1:
+        return COLOUR_ONLY[scene.colour]
+    words = [with_article(draw.choice(names[subject]), draw.random() < 0.6) for subject in scene.subjects]
+    if len(words) == 2:
+        text = draw.choice(BETWEEN).join(words)
+    elif scene.kind != WHOLE:
+        size = draw.choice(SMALL_WORDS if scene.kind == SMALL else GIANT_WORDS)
+        text = ("a " if draw.random() < 0.6 else "") + f"{size} {draw.choice(names[scene.subjects[0]])}"
+    else:
+        name = draw.choice(names[scene.subjects[0]])
+        text = draw.choice(OPENINGS).format(a=with_article(name, True).split()[0]) + name
+    if scene.colour or draw.random() < 0.35:
+        phrase = draw.choice(COLOUR_PHRASES).format(colour)
         if draw.random() < 0.1:
             return f"{phrase.removeprefix(' on a ').removeprefix(' with a ').removeprefix(', ')}, {text}"
         text += phrase
@@ -70,24 +99,18 @@ def caption(draw: random.Random, subject: int, colour: int) -> str:
     return text
 
 
-@lru_cache(maxsize=1)
-def subjects_once() -> list[tuple[str, str]]:
-    """``subjects()``, parsed once."""
-    return subjects()
-
-
 class Vocabulary:
     """The rows of CLIP's embedding table that captions use, numbered densely; row 0 stands for every other token.
 
-    Training the 49,408-row table with Adam would cost more than the rest of the text encoder; ``rows`` (about 230) is
-    enough. A few captions get row 0 put in at a random place, so that words the model never saw are learned to be
+    Training the 49,408-row table with Adam would cost more than the rest of the text encoder; ``rows`` (about 1,200)
+    is enough. A few captions get row 0 put in at a random place, so that words the model never saw are learned to be
     harmless.
     """
 
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer, names: list[tuple[str, str]]) -> None:
         self.tokenizer = tokenizer
         pieces = [*COLOURS, *FILLERS, *COLOUR_PHRASES, *OPENINGS, "a an, background", "the and with of in"]
-        pieces += [name for pair in subjects() for name in pair]
+        pieces += [*SMALL_WORDS, *GIANT_WORDS, *BETWEEN, *(name for pair in names for name in pair)]
         found = {token for piece in pieces for token in self.tokens(piece.replace("{a}", "a").replace("{}", ""))}
         self.rows = [UNKNOWN, START, END, *sorted(found)]
         self.number = {token: row for row, token in enumerate(self.rows)}

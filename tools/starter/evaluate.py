@@ -1,4 +1,7 @@
-"""Count what a checkpoint gets right: 100 prompts, subject by nearest neighbour, background colour, seconds a picture.
+"""Count what a checkpoint gets right: subjects by nearest neighbour, background colours, pairs, sizes, negatives.
+
+``--suite core`` (the default) and ``wide`` are 100 prompts each over the first-learned subjects and over every twelfth
+of all in code-point order.
 
 Prompts read "a SUBJECT on a COLOUR background" with a colour the subject was never trained on (so no caption of the
 evaluation was in the training). A picture's subject is right when, of all subjects painted on the picture's own
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import time
 from pathlib import Path
 
@@ -19,11 +23,11 @@ import torch
 from captions import LENGTH, load_tokenizer, with_article
 from diffusers import AutoencoderDC, UNet2DConditionModel
 from latents import WORK, pairs
-from pictures import load_subjects
+from pictures import load_subjects, read_names
 from PIL import Image
 from sampling import sample
 from sheet import decode, draw_sheet
-from subjects import COLOURS, core, subjects
+from subjects import COLOURS, core, subjects, wide_subjects
 from transformers import CLIPTextModel
 
 COUNT = 100
@@ -40,6 +44,21 @@ def prompts() -> list[tuple[int, int, str]]:
         colour = held_out[(number + number // len(learned)) % len(held_out)]
         name = list(COLOURS)[colour]
         chosen.append((subject, colour, f"{with_article(subjects()[subject][1])} on {with_article(name)} background"))
+    return chosen
+
+
+def wide_prompts(work: Path) -> list[tuple[int, int, str]]:
+    """The same for every twelfth of all subjects in code-point order, twelfths from 0 and then from 6: a hundred."""
+    names = wide_subjects(work)
+    codes = {entry["label"]: entry["hexcode"] for entry in read_names(work)}
+    order = sorted(range(len(names)), key=lambda number: codes[names[number][0]])
+    trained = set(pairs(len(names)))
+    chosen = []
+    for number, subject in enumerate([*order[::12], *order[6::12]][:COUNT]):
+        held_out = [colour for colour in range(1, len(COLOURS)) if (subject, colour) not in trained]
+        colour = held_out[number % len(held_out)]
+        background = with_article(list(COLOURS)[colour])
+        chosen.append((subject, colour, f"{with_article(names[subject][1])} on {background} background"))
     return chosen
 
 
@@ -79,33 +98,141 @@ def border_colour(picture: Image.Image) -> np.ndarray:
     return pixels[outer].mean(0)
 
 
-def references(work: Path) -> np.ndarray:
-    """Every subject, 9 positions, as premultiplied RGBA thumbnails [S, 9, 32, 32, 4] in 0..1."""
-    names = [label for label, _ in subjects()]
-    pictures = load_subjects(work, names)
+def references(work: Path, labels: list[str], small: bool = False) -> np.ndarray:
+    """Every subject as premultiplied RGBA thumbnails in 0..1, one pixel for 16: [S, 9, 32, 32, 4] moved by up to 32
+    pixels; ``small``: [S, 9, 16, 16, 4] of half the size, moved by up to 16.
+    """
+    pictures = load_subjects(work, labels)
+    edge, size, moves = (288, 208, (0, 1, 2)) if small else (576, 432, (0, 2, 4))
     result = []
-    for name in names:
-        page = Image.new("RGBA", (576, 576))
-        page.paste(pictures[name].resize((432, 432), Image.Resampling.LANCZOS), (72, 72))
+    for label in labels:
+        page = Image.new("RGBA", (edge, edge))
+        margin = (edge - size) // 2
+        page.paste(pictures[label].resize((size, size), Image.Resampling.LANCZOS), (margin, margin))
         pixels = np.asarray(page, np.float32) / 255
         pixels[..., :3] *= pixels[..., 3:]
-        small = pixels.reshape(36, 16, 36, 16, 4).mean((1, 3))
-        result.append([small[y : y + 32, x : x + 32] for y in (0, 2, 4) for x in (0, 2, 4)])
+        cells = edge // 16
+        thumbnail = pixels.reshape(cells, 16, cells, 16, 4).mean((1, 3))
+        cut = cells - moves[-1]
+        result.append([thumbnail[y : y + cut, x : x + cut] for y in moves for x in moves])
     return np.asarray(result)
+
+
+def coverage(picture: Image.Image) -> float:
+    """Share of pixels clearly unlike the border's colour."""
+    pixels = np.asarray(picture, np.float32)
+    return float((np.abs(pixels - border_colour(picture)).max(-1) > 40).mean())
 
 
 def ranking(picture: Image.Image, thumbnails: np.ndarray) -> np.ndarray:
     """Subject numbers, nearest first."""
     colour = border_colour(picture) / 255
     painted = thumbnails[..., :3] + (1 - thumbnails[..., 3:]) * colour
-    small = np.asarray(picture, np.float32).reshape(32, 16, 32, 16, 3).mean((1, 3)) / 255
+    cells = picture.width // 16
+    small = np.asarray(picture, np.float32).reshape(cells, 16, cells, 16, 3).mean((1, 3)) / 255
     return np.asarray(((painted - small) ** 2).mean((2, 3, 4)).min(1).argsort())
+
+
+def count_subjects(checkpoint: Checkpoint, arguments: argparse.Namespace) -> dict[str, object]:
+    """The suites ``core`` (nearest of the listed subjects) and ``wide`` (nearest of all)."""
+    wide = arguments.suite == "wide"
+    names = wide_subjects(arguments.work) if wide else subjects()
+    asked = wide_prompts(arguments.work) if wide else prompts()
+    asked = asked[:: -(-len(asked) // arguments.count)]
+    thumbnails = references(arguments.work, [label for label, _ in names])
+    palette = np.asarray(list(COLOURS.values()), np.float32)
+    pictures, right, near, coloured, misses = [], 0, 0, 0, []
+    start = time.time()
+    for first in range(0, len(asked), 10):
+        part = asked[first : first + 10]
+        seeds = [1000 + first + i for i in range(len(part))]
+        drawn = checkpoint.draw([text for *_, text in part], seeds, arguments.steps, arguments.cfg)
+        pictures += drawn
+        for (subject, colour, text), picture in zip(part, drawn, strict=True):
+            order = ranking(picture, thumbnails)
+            right += int(order[0] == subject)
+            near += int(subject in order[:5])
+            ok = int(((palette - border_colour(picture)) ** 2).sum(1).argmin()) == colour
+            coloured += ok
+            if order[0] != subject or not ok:
+                misses.append(f"{text}: looks like {names[order[0]][1]}{'' if ok else ', colour wrong'}")
+    whole = time.time() - start
+    if arguments.sheet:
+        draw_sheet(pictures, [text.replace(" background", "") for *_, text in asked], arguments.sheet)
+    return {
+        "prompts": len(asked),
+        "subject_right_percent": round(100 * right / len(asked), 1),
+        "subject_in_first_five_percent": round(100 * near / len(asked), 1),
+        "colour_right_percent": round(100 * coloured / len(asked), 1),
+        "seconds_all": round(whole, 1),
+        "misses": misses,
+    }
+
+
+def count_pairs(checkpoint: Checkpoint, arguments: argparse.Namespace) -> dict[str, object]:
+    """ "A cat and a dog": each half's nearest of the listed subjects painted small."""
+    names, learned, draw = subjects(), sorted(core()), random.Random(5)
+    wanted = [draw.sample(learned, 2) for _ in range(min(arguments.count, 40))]
+    texts = [" and ".join(with_article(names[subject][1]) for subject in pair) for pair in wanted]
+    small = references(arguments.work, [label for label, _ in names], small=True)
+    pictures, sides, both = [], 0, 0
+    for first in range(0, len(texts), 10):
+        seeds = [2000 + first + i for i in range(len(texts[first : first + 10]))]
+        pictures += checkpoint.draw(texts[first : first + 10], seeds, arguments.steps, arguments.cfg)
+    for pair, picture in zip(wanted, pictures, strict=True):
+        halves = [picture.crop((x, 128, x + 256, 384)) for x in (0, 256)]
+        found = [ranking(half, small)[0] == subject for half, subject in zip(halves, pair, strict=True)]
+        sides, both = sides + sum(found), both + all(found)
+    if arguments.sheet:
+        draw_sheet(pictures, texts, arguments.sheet)
+    return {"prompts": len(texts), "sides_right_percent": 50 * sides / len(texts), "both_right": both}
+
+
+def count_sizes(checkpoint: Checkpoint, arguments: argparse.Namespace) -> dict[str, object]:
+    """Tiny, plain and giant: the share of pixels unlike the border must grow."""
+    names = [subjects()[number][1] for number in sorted(core())[:: -(-64 // min(arguments.count, 20))]]
+    texts = [text.format(name) for name in names for text in ("a tiny {}", "a {}", "a giant {}")]
+    pictures = []
+    for first in range(0, len(texts), 12):
+        part = texts[first : first + 12]
+        pictures += checkpoint.draw(part, [3000 + first // 3] * len(part), arguments.steps, arguments.cfg)
+    covered = np.asarray([coverage(picture) for picture in pictures]).reshape(-1, 3)
+    if arguments.sheet:
+        draw_sheet(pictures, texts, arguments.sheet, columns=9)
+    return {
+        "subjects": len(names),
+        "mean_covered": covered.mean(0).round(3).tolist(),
+        "tiny_smaller": int((covered[:, 0] < 0.7 * covered[:, 1]).sum()),
+        "giant_larger": int((covered[:, 2] > 1.1 * covered[:, 1]).sum()),
+    }
+
+
+def count_negatives(checkpoint: Checkpoint, arguments: argparse.Namespace) -> dict[str, object]:
+    """ "A SUBJECT" with a colour's background as negative prompt: how often that colour is the background."""
+    names = [subjects()[number][1] for number in sorted(core())[:: -(-64 // min(arguments.count, 20))]]
+    palette = np.asarray(list(COLOURS.values()), np.float32)
+    white = {}
+    for negative in ("", "white background"):
+        pictures = checkpoint.draw([with_article(name) for name in names], list(range(len(names))), arguments.steps,
+                                   arguments.cfg, negative)  # fmt: skip
+        nearest = [int(((palette - border_colour(picture)) ** 2).sum(1).argmin()) for picture in pictures]
+        white[negative or "none"] = nearest.count(0)
+        if arguments.sheet:
+            draw_sheet(pictures, names, arguments.sheet.with_stem(f"{arguments.sheet.stem}-{len(white)}"))
+    return {"prompts": len(names), "white_backgrounds_by_negative_prompt": white}
+
+
+SUITES = {
+    "core": count_subjects, "wide": count_subjects, "pairs": count_pairs, "sizes": count_sizes,
+    "negatives": count_negatives,
+}  # fmt: skip
 
 
 def main() -> None:
     """Draw, count, print a JSON report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="checkpoint folder")
+    parser.add_argument("--suite", choices=sorted(SUITES), default="core")
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--cfg", type=float, default=5.0)
@@ -116,46 +243,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     checkpoint = Checkpoint(arguments.folder)
-    asked = prompts()[:: -(-COUNT // arguments.count)]
-    thumbnails = references(arguments.work)
-    palette = np.asarray(list(COLOURS.values()), np.float32)
-    pictures, right, near, coloured = [], 0, 0, 0
-    misses = []
-    start = time.time()
-    for first in range(0, len(asked), 10):
-        part = asked[first : first + 10]
-        drawn = checkpoint.draw(
-            [text for *_, text in part], [1000 + first + i for i in range(len(part))], arguments.steps, arguments.cfg
-        )
-        pictures += drawn
-        for (subject, colour, text), picture in zip(part, drawn, strict=True):
-            order = ranking(picture, thumbnails)
-            right += int(order[0] == subject)
-            near += int(subject in order[:5])
-            ok = int(((palette - border_colour(picture)) ** 2).sum(1).argmin()) == colour
-            coloured += ok
-            if order[0] != subject or not ok:
-                misses.append(f"{text}: looks like {subjects()[order[0]][1]}{'' if ok else ', colour wrong'}")
-    whole = time.time() - start
-    start = time.time()
-    checkpoint.draw(["a cat on a blue background"], [0], 20, 5.0)
-    report = {
-        "prompts": len(asked),
-        "subject_right_percent": round(100 * right / len(asked), 1),
-        "subject_in_first_five_percent": round(100 * near / len(asked), 1),
-        "colour_right_percent": round(100 * coloured / len(asked), 1),
-        "seconds_one_picture_20_steps_cfg_5": round(time.time() - start, 2),
-        "seconds_all": round(whole, 1),
-        "threads": arguments.threads,
-        "steps": arguments.steps,
-        "cfg": arguments.cfg,
-        "misses": misses,
-    }
+    report = SUITES[arguments.suite](checkpoint, arguments)
+    report |= {name: getattr(arguments, name) for name in ("suite", "threads", "steps", "cfg")}
     print(json.dumps(report, indent=1))
     if arguments.report:
         arguments.report.write_text(json.dumps(report, indent=1) + "\n")
-    if arguments.sheet:
-        draw_sheet(pictures, [text.replace(" background", "") for *_, text in asked], arguments.sheet)
 
 
 if __name__ == "__main__":

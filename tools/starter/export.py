@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from autoencoder import load_autoencoder
 from captions import UNKNOWN
+from hashes import write_hashes
 from latents import WORK
 from networks import build_text_encoder, build_unet
 from transformers import CLIPTextModel
@@ -69,10 +69,8 @@ def main() -> None:
         "licence": "made from MIT-licensed pictures and names; see docs/starter-models.md",
     }
     (arguments.to / "card.json").write_text(json.dumps(card, indent=1) + "\n")
-    files = sorted(path for path in arguments.to.rglob("*") if path.is_file())
-    hashes = {str(path.relative_to(arguments.to)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    (arguments.to / "weights.sha256.json").write_text(json.dumps(hashes, indent=1) + "\n")
-    print(f"wrote {arguments.to}: {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
+    size = write_hashes(arguments.to)
+    print(f"wrote {arguments.to}: {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ import io
 import json
 import subprocess
 import tarfile
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,13 +42,34 @@ def read_members(archive: Path, wanted: set[str]) -> dict[str, bytes]:
     return found
 
 
+def read_names(work: Path) -> list[dict[str, Any]]:
+    """The entries of emojibase's English names, in emoji order: ``label``, ``hexcode``, ``group`` ..."""
+    return list(json.loads(read_members(fetch_package(work, NAMES), {"en/data.json"})["en/data.json"]))
+
+
+def members_of(entry: dict[str, Any]) -> list[str]:
+    """Names the picture of an entry may have in the archive."""
+    return [f"assets/{entry['hexcode'].lower()}{end}.webp" for end in ("", "-fe0f")]
+
+
+@lru_cache(maxsize=1)
+def picture_names(work: Path) -> frozenset[str]:
+    """Names of all members of the archive of pictures."""
+    with tarfile.open(fetch_package(work, PICTURES)) as tar:
+        return frozenset(member.name.partition("/")[2] for member in tar)
+
+
+def has_picture(work: Path, entry: dict[str, Any]) -> bool:
+    """Whether the archive has a picture of the entry."""
+    return any(name in picture_names(work) for name in members_of(entry))
+
+
 def load_subjects(work: Path, labels: list[str]) -> dict[str, Image.Image]:
     """RGBA picture, 256x256, of each emoji label. Raises KeyError naming labels that have no picture."""
-    data = read_members(fetch_package(work, NAMES), {"en/data.json"})["en/data.json"]
-    codes = {entry["label"]: entry["hexcode"].lower() for entry in json.loads(data)}
-    if unknown := [label for label in labels if label not in codes]:
+    entries = {entry["label"]: entry for entry in read_names(work)}
+    if unknown := [label for label in labels if label not in entries]:
         raise KeyError(f"no emoji has the label {unknown}")
-    names = {label: [f"assets/{codes[label]}{end}.webp" for end in ("", "-fe0f")] for label in labels}
+    names = {label: members_of(entries[label]) for label in labels}
     found = read_members(fetch_package(work, PICTURES), {name for pair in names.values() for name in pair})
     pictures = {}
     for label, pair in names.items():

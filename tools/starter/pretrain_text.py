@@ -1,91 +1,184 @@
-"""Teach the text encoder to tell subjects and colours apart before any denoiser listens to it.
+"""Teach the text encoder what pictures look like before any denoiser listens to it.
 
 Trained only through the denoiser, a fresh text encoder first collapses: every prompt gets nearly the same embedding,
-because for thousands of steps nothing depends on it yet. Here a linear reading of the end token, of every padding
-token after it and of their mean must name the subject and the colour and give the 64 main components of the picture's
-latents. That takes minutes.
+because for thousands of steps nothing depends on it yet. Here linear readings of its states must give
+
+- from the end token, the padding tokens after it (up to place 16) and the mean of all: the subjects' names, the
+  colour, and the main components of the whole picture's latents;
+- from the padding token at place 16 + p: the main components of patch p of 4x4 (4x4 cells of the latents). A causal
+  encoder's padding tokens see the whole prompt and know their own place, so they can carry a map of the picture, which
+  the denoiser only has to look up. The map is repeated up to place 77.
+
+Both are regressions without noise, far cheaper a sample than steps of the denoiser.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from captions import END, LENGTH, Vocabulary, caption, load_tokenizer
+from captions import COLOUR_ONLY, END, LENGTH, MAP, SHORT, WORDS, Scene, Vocabulary, caption, load_tokenizer
+from clock import Clock, learning_rate, write_state
 from latents import WORK, load_latents
 from networks import TEXT_WIDTH, build_text_encoder
-from subjects import COLOURS, subjects
+from scenes import Scenes
+from subjects import COLOURS, wide_subjects
+from transformers import CLIPTextModel
 
-BATCH, PEAK, COMPONENTS = 32, 1e-3, 64
+BATCH, PEAK = 32, 1.5e-3
+WHOLE_CODES, PATCH_CODES = 128, 96
 
 
-def picture_codes(pages: torch.Tensor) -> torch.Tensor:
-    """Main components [N, 64] of latent pages [N, 16, 18, 18], unit variance over all."""
-    flat = pages.flatten(1)
-    flat = flat - flat.mean(0)
-    directions, strengths, _ = torch.svd_lowrank(flat, q=COMPONENTS, niter=4)
-    codes = directions * strengths
-    return codes / codes.square().mean().sqrt()
+def patches(latents: torch.Tensor) -> torch.Tensor:
+    """Latents [N, 16, 16, 16] -> patches of 4x4 cells, row by row [N, 16, 256]."""
+    return latents.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).reshape(len(latents), MAP, 256)
+
+
+@dataclass(frozen=True)
+class Components:
+    """Main components of flat vectors: ``mean`` [D], ``axes`` [D, K], divided by ``scale`` to a mean square of one."""
+
+    mean: torch.Tensor
+    axes: torch.Tensor
+    scale: torch.Tensor
+
+    @classmethod
+    def of(cls, flat: torch.Tensor, count: int) -> Components:
+        """Of vectors [N, D]."""
+        mean = flat.mean(0)
+        axes = torch.svd_lowrank(flat - mean, q=count, niter=4)[2]
+        return cls(mean, axes, ((flat - mean) @ axes).square().mean().sqrt())
+
+    def codes(self, flat: torch.Tensor) -> torch.Tensor:
+        """[..., D] -> [..., K]."""
+        return (flat - self.mean) @ self.axes / self.scale
+
+
+def start_from(folder: Path, model: CLIPTextModel, vocabulary: Vocabulary) -> None:
+    """Take a checkpoint's text encoder: layers, places, and the rows of the tokens it knew (unlike its unknown row)."""
+    old = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).state_dict()
+    name = next(key for key in old if key.endswith("token_embedding.weight"))
+    table = old.pop(name)
+    model.load_state_dict(old, strict=False)
+    unknown = table[50]
+    with torch.no_grad():
+        for row, token in enumerate(vocabulary.rows):
+            if row and not torch.equal(table[token], unknown):
+                model.get_input_embeddings().weight[row] = table[token]
+
+
+def targets(scenes: list[Scene], texts: list[str], nothing: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Class numbers: left and right subject [B, 2] (``nothing`` where there is none) and colour [B]."""
+    names = [
+        [*scene.subjects, nothing][:2] if text and text not in COLOUR_ONLY else [nothing, nothing]
+        for scene, text in zip(scenes, texts, strict=True)
+    ]
+    colours = [scene.colour if text else len(COLOURS) for scene, text in zip(scenes, texts, strict=True)]
+    return torch.tensor(names), torch.tensor(colours)
 
 
 def main() -> None:
-    """Train from nothing and write ``work/text.pt``."""
+    """Train and write ``work/text.pt``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--start", type=Path, required=True, help="checkpoint folder that gives the tokenizer")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--fresh", action="store_true", help="do not go on from the checkpoint's text encoder")
+    parser.add_argument("--minutes", type=float, default=12)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     torch.manual_seed(0)
-    draw = random.Random(0)
-    vocabulary = Vocabulary(load_tokenizer(arguments.start / "tokenizer"))
+    names = wide_subjects(arguments.work)
+    vocabulary = Vocabulary(load_tokenizer(arguments.start / "tokenizer"), names)
     data = load_latents(arguments.work)
-    codes = picture_codes(data.pages)
+    some = Scenes(data, random.Random(0))
+    sample = torch.stack([some.next()[1] for _ in range(3000)])
+    whole = Components.of(sample.flatten(1), WHOLE_CODES)
+    patch = Components.of(patches(sample).flatten(0, 1), PATCH_CODES)
     text = build_text_encoder(len(vocabulary.rows))
-    sizes = (len(subjects()) + 1, len(COLOURS) + 1, COMPONENTS)
-    head = torch.nn.Linear(TEXT_WIDTH, sum(sizes))
-    parameters = [*text.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    if not arguments.fresh:
+        start_from(arguments.start, text, vocabulary)
+    sizes = (len(names) + 1, len(names) + 1, len(COLOURS) + 1, WHOLE_CODES)
+    head, map_head = torch.nn.Linear(TEXT_WIDTH, sum(sizes)), torch.nn.Linear(TEXT_WIDTH, PATCH_CODES)
+    parts = torch.nn.ModuleDict({"text": text, "head": head, "map": map_head})
+    optimizer = torch.optim.AdamW(parts.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    file, step = arguments.work / "text.pt", 0
+    clock = Clock(arguments.minutes)
+    clock.start()
+    if file.exists():
+        state = torch.load(file, weights_only=True)
+        if state["rows"] != vocabulary.rows:
+            raise SystemExit(f"{file} was made for other captions: remove it")
+        parts.load_state_dict(state["parts"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+        clock.start(state["spent"])
+    started, saved = step, clock.spent
+    draw = random.Random(step)
+    scenes = Scenes(data, draw)
     end = vocabulary.number[END]
-    start = time.time()
-    for step in range(arguments.steps):
-        picked = [draw.randrange(len(data.pages)) for _ in range(BATCH)]
-        known = [(int(data.subject[i]), int(data.colour[i])) for i in picked]
-        texts = [caption(draw, *pair) for pair in known]
-        length = LENGTH if draw.random() < 0.1 else 24
+    while (progress := clock.tick()) < 1 and not clock.stop:
+        drawn = [scenes.next() for _ in range(BATCH)]
+        texts = [caption(draw, names, scene) for scene, _ in drawn]
+        latents = torch.stack([latents for _, latents in drawn])
+        length = LENGTH if draw.random() < 0.08 else SHORT
         rows = torch.tensor(vocabulary.encode(texts, length, draw))
-        states = text(rows[:, :LENGTH]).last_hidden_state
-        after = (rows[:, :LENGTH] == end).float()
-        places = torch.multinomial(after, 2)  # two of the end and padding tokens of each caption
+        states = text(rows).last_hidden_state
+        after = (rows[:, :WORDS] == end).float()  # the end and padding tokens; of very long captions the last places
+        after[:, -2:] += 1e-6
+        places = torch.multinomial(after, 2)
         chosen = states.gather(1, places[..., None].expand(-1, -1, TEXT_WIDTH))
-        reading = head(torch.cat([chosen, states.mean(1, keepdim=True)], 1))
-        silent = torch.tensor([not text for text in texts])
-        which = torch.tensor([pair[0] for pair in known]).masked_fill(silent, sizes[0] - 1)
-        colour = torch.tensor([pair[1] for pair in known]).masked_fill(silent, sizes[1] - 1)
-        wanted = codes[picked].masked_fill(silent[:, None], 0)
-        names, shades, picture = reading.split(sizes, -1)
+        reading = head(torch.cat([chosen, states[:, :WORDS].mean(1, keepdim=True)], 1))
+        left, right, shades, picture = reading.split(sizes, -1)
+        which, colour = targets([scene for scene, _ in drawn], texts, len(names))
         spread = reading.shape[1]
-        loss_name = F.cross_entropy(names.flatten(0, 1), which.repeat_interleave(spread))
+        loss_name = sum(
+            F.cross_entropy(guess.flatten(0, 1), wanted.repeat_interleave(spread))
+            for guess, wanted in ((left, which[:, 0]), (right, which[:, 1]))
+        )
         loss_shade = F.cross_entropy(shades.flatten(0, 1), colour.repeat_interleave(spread))
-        loss_picture = F.mse_loss(picture, wanted[:, None].expand_as(picture))
-        (loss_name + loss_shade + loss_picture).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        known = torch.tensor([bool(text) for text in texts])
+        wanted = whole.codes(latents.flatten(1))[known]
+        loss_picture = F.mse_loss(picture[known], wanted[:, None].expand(-1, spread, -1))
+        map_states = states[known, WORDS:]
+        repeated = patch.codes(patches(latents[known])).repeat(1, -(-map_states.shape[1] // MAP), 1)
+        loss_map = F.mse_loss(map_head(map_states), repeated[:, : map_states.shape[1]])
+        (0.5 * loss_name + 0.5 * loss_shade + loss_picture + 2 * loss_map).backward()
+        torch.nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = PEAK * min(1, (step + 1) / 50) * (1 - step / arguments.steps)
+            group["lr"] = learning_rate(PEAK, progress, step - started, fall=0.7)
         optimizer.step()
         optimizer.zero_grad()
-        if (step + 1) % 50 == 0:
-            right = (names.argmax(-1) == which[:, None]).float().mean()
+        step += 1
+        if step % 50 == 0:
+            right_share = (left.argmax(-1) == which[:, :1]).float().mean()
             print(
-                f"step {step + 1} subject {loss_name:.3f} ({right:.2f} right) colour {loss_shade:.3f} "
-                f"picture {loss_picture:.3f} {time.time() - start:.0f} s",
+                f"step {step} names {loss_name:.3f} ({right_share:.2f} right) colour {loss_shade:.3f} "
+                f"picture {loss_picture:.3f} map {loss_map:.3f} {clock.spent / 60:.1f} min",
                 flush=True,
             )
-    torch.save({"text": text.state_dict(), "rows": vocabulary.rows}, arguments.work / "text.pt")
+        if clock.spent - saved > 120 or progress >= 1:
+            saved = clock.spent
+            write_state(file, state_of(parts, optimizer, vocabulary, step, clock))
+    write_state(file, state_of(parts, optimizer, vocabulary, step, clock))
+
+
+def state_of(
+    parts: torch.nn.ModuleDict, optimizer: torch.optim.Optimizer, vocabulary: Vocabulary, step: int, clock: Clock
+) -> dict[str, object]:
+    """What a later run needs: networks, optimizer, the vocabulary they were made for, and how far they are."""
+    return {
+        "text": parts["text"].state_dict(),
+        "parts": parts.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rows": vocabulary.rows,
+        "step": step,
+        "spent": clock.spent,
+    }
 
 
 if __name__ == "__main__":

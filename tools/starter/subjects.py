@@ -7,6 +7,19 @@ few subjects well in the time in which it learns 1,200 badly. Append to the list
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+from pictures import has_picture, read_names
+
+GROUPS = (0, 1, 3, 4, 5, 6, 7)  # of emojibase: not skin tones (2), symbols (8), flags (9)
+UNWANTED = re.compile(
+    r"^(man|woman|men|women|person|people|family|couple|kiss|busts?|speaking|pregnant|deaf|middle finger)\b"
+    r"|[:’]|thirty|hourglass done|breast|bikini|briefs"
+    r"|(face|smiling|grinning|kissing|cat with|weary|pouting|crying|oncoming|button|keycap|inbox|outbox)\b"
+    r"|^(waxing|waning|first quarter|last quarter|backhand|index pointing|rightwards|leftwards|palm|speaker)\b"
+)
+
 ANIMALS = """cat; dog; fox; wolf; lion; tiger face=tiger; unicorn; cow face=cow; pig face=pig; mouse face=mouse;
 rabbit face=rabbit; bear; polar bear; koala; panda; monkey face=monkey; frog; penguin; owl; duck; flamingo; parrot;
 elephant; giraffe; zebra; turtle; crocodile; snake; dolphin; spouting whale=whale; shark; tropical fish=fish; octopus;
@@ -60,7 +73,24 @@ def core() -> set[int]:
 
 
 def subjects() -> list[tuple[str, str]]:
-    """(emoji label, the word captions use) of every subject, in list order."""
+    """(emoji label, the word captions use) of the listed subjects, in list order."""
     entries = ";".join((ANIMALS, FOOD_AND_PLANTS, PLACES_AND_TRAVEL, OBJECTS, PEOPLE)).split(";")
     pairs = [entry.replace("\n", " ").strip().partition("=") for entry in entries]
     return [(label.strip(), (word or label).strip()) for label, _, word in pairs]
+
+
+def wide_subjects(work: Path) -> list[tuple[str, str]]:
+    """The listed subjects, then every other picture worth a noun: no variants, clock faces, smileys or flags.
+
+    The listed ones keep their numbers, and with them their training colours.
+    """
+    listed = subjects()
+    taken = {name for pair in listed for name in pair}
+    more = []
+    for entry in read_names(work):
+        label = entry["label"]
+        if entry.get("group") not in GROUPS or label in taken or UNWANTED.search(label) or not has_picture(work, entry):
+            continue
+        taken.add(label)
+        more.append((label, label))
+    return listed + more

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from easel.errors import ModelError
 from easel.models.adapters import Adapters, layer_names
 from easel.models.hypernetworks import attention_inputs
 from easel.models.schedule import Prediction, alphas_cumprod, zero_terminal_snr
@@ -161,12 +162,21 @@ class LoadedCheckpoint:
         if path == self.vae_path:
             return
         own = self._own_vae if self._own_vae is not None else self.vae
+        wanted: Any = own if path is None else self._separate_vae(path)
         tiling = self.tiling
         self.set_tiling(False)
-        self.vae = own if path is None else load_vae(path, self.placement)
+        self.vae = wanted
         self._own_vae = None if path is None else own
         self.vae_path = path
         self.set_tiling(tiling)
+
+    def _separate_vae(self, path: Path) -> nn.Module:
+        vae: Any = load_vae(path, self.placement)
+        channels, needed = vae.config["latent_channels"], self.latent.channels
+        if channels != needed:
+            reason = f"its latents have {channels} channels, those of {self.info.title} have {needed}"
+            raise ModelError(f"{path.name}: made for another family of checkpoints ({reason})")
+        return cast(nn.Module, vae)
 
     def _in_float32_if_needed(self, run: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
         result = run(given)

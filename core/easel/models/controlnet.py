@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from easel.errors import RefusedFile
 from easel.models.checkpoint import Residuals
 from easel.models.families.family import Part, renamed_sources
-from easel.models.families.unet import UNetShape, shape_from_diffusers, shape_from_ldm
+from easel.models.families.unet import UNetShape, shape_from_config, shape_from_diffusers, shape_from_ldm
 from easel.models.layout import Layout, read_net
 from easel.models.weights import load_part
 
@@ -85,12 +85,17 @@ def load_controlnet(path: Path, placement: Placement) -> ControlNet:
 
 
 def _part(layout: Layout) -> Part:
+    config = layout.own_config if layout.own_config.get("_class_name") == "ControlNetModel" else None
     for prefix in LDM_PREFIXES:
         if f"{prefix}input_hint_block.0.weight" in layout.tensors:
             here = layout.below(prefix)
-            shape = shape_from_ldm(here)
+            shape = shape_from_config(config, layout.label) if config else shape_from_ldm(here)
             sources = renamed_sources(layout, prefix, shape.names() | _ldm_names(here))
+            if config:
+                return Part(build=partial(_build_from_config, config), sources=sources)
             return Part(build=partial(_build, shape, _hint_channels(layout, sources)), sources=sources)
+    if config:
+        return Part(build=partial(_build_from_config, config), sources={name: (name, "") for name in layout.tensors})
     if "net" in layout.configs:
         config = dict(layout.configs["net"])
         if config.get("addition_embed_type") == "text_time":  # SDXL: the whole vector comes from us
@@ -121,7 +126,7 @@ def _ldm_names(here: Layout) -> dict[str, str]:
     table |= {f"input_hint_block.{number}": f"{hint}.blocks.{i}" for i, number in enumerate(numbers[1:-1])}
     zeros = {name.split(".")[1] for name in here.tensors if name.startswith("zero_convs.")}
     table |= {f"zero_convs.{number}.0": f"controlnet_down_blocks.{number}" for number in zeros}
-    return table | {"middle_block_out.0": "controlnet_mid_block"}
+    return table | {"middle_block_out.0": "controlnet_mid_block", "add_embedding": "add_embedding"}
 
 
 def _hint_channels(layout: Layout, sources: Mapping[str, tuple[str, str]]) -> tuple[int, ...]:
@@ -133,6 +138,13 @@ def _hint_channels(layout: Layout, sources: Mapping[str, tuple[str, str]]) -> tu
 
 
 def _from_config(config: Mapping[str, Any]) -> nn.Module:
+    from diffusers.models.controlnets.controlnet import ControlNetModel
+
+    net: nn.Module = ControlNetModel.from_config(dict(config))
+    return net
+
+
+def _build_from_config(config: Mapping[str, Any]) -> nn.Module:
     from diffusers.models.controlnets.controlnet import ControlNetModel
 
     net: nn.Module = ControlNetModel.from_config(dict(config))

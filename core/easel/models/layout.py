@@ -59,6 +59,12 @@ class Layout:
         return Layout(self.label, chosen, self.metadata, self.configs, self.yaml)
 
     @cached_property
+    def own_config(self) -> Mapping[str, Any]:
+        """The diffusers configuration that a single file carries in its metadata (`config`); empty without one."""
+        text = self.metadata.get("config")
+        return {} if text is None else _bounded_config(_parse_object(text.encode(), self.label), self.label)
+
+    @cached_property
     def bytes(self) -> int:
         """Size of the tensors as stored."""
         return sum(prod(spec.shape) * TYPE_BYTES[spec.dtype] for spec in self.tensors.values())

@@ -31,6 +31,8 @@ TREE = (
 )  # fmt: skip
 OLD_HASH = re.compile(r"[0-9a-fA-F]{8}")
 STARTER = Path(__file__).parent.parent / "starter"
+EXTRAS = STARTER / "extras"
+"""LoRAs, embeddings and VAEs made for the starter, in a tree like the data folder's."""
 STARTER_CONTROLNET = "starter-canny"
 
 
@@ -103,6 +105,7 @@ class ModelStore:
         }
         self._hashes = HashCache(hash_file)
         self._files: dict[Kind, tuple[ModelFile, ...]] = {}
+        self._extras: dict[Kind, tuple[ModelFile, ...]] = {}
         self._seen: dict[Seen, ModelFile] = {}
 
     def _folder(self, folder: str, models_dir: Path | None) -> Path:
@@ -119,9 +122,11 @@ class ModelStore:
     def refresh(self) -> None:
         """Look at the disk again; only files that are new or changed are opened."""
         seen: dict[Seen, ModelFile] = {}
-        files: dict[Kind, tuple[ModelFile, ...]] = {}
-        for kind in FOLDERS:
-            files[kind] = tuple(self._scan(kind, seen))
+        files = {kind: tuple(self._scan(kind, self._roots[kind], seen)) for kind in FOLDERS}
+        self._extras = {
+            kind: tuple(self._scan(kind, [EXTRAS / folder for folder in folders], seen))
+            for kind, folders in FOLDERS.items()
+        }
         self._files, self._seen = files, seen
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
@@ -148,11 +153,16 @@ class ModelStore:
         return next(info for info in self.checkpoints() if info.refused_reason is None)
 
     def files(self, kind: Kind) -> tuple[ModelFile, ...]:
-        """All files of one kind, refused ones too."""
+        """All files of one kind, refused ones too; those made for the starter while it is among the checkpoints."""
+        checkpoints = self.checkpoints()
         if kind == "checkpoint":
-            return self.checkpoints()
+            return checkpoints
+        files = self._listed(kind)
+        if self.starter() in checkpoints:
+            names = {file.filename for file in files}
+            files = (*files, *(file for file in self._extras[kind] if file.filename not in names))
         own = self.starter_controlnet() if kind == "controlnet" else None
-        return (*map(self._hashed, self._listed(kind)), *((own,) if own else ()))
+        return (*map(self._hashed, files), *((own,) if own else ()))
 
     def checkpoint(self, name: str) -> CheckpointInfo:
         """Find a checkpoint by title, name, file name, stem or any of its hashes.
@@ -204,9 +214,9 @@ class ModelStore:
             self.refresh()
         return self._files[kind]
 
-    def _scan(self, kind: Kind, seen: dict[Seen, ModelFile]) -> Iterator[ModelFile]:
+    def _scan(self, kind: Kind, roots: Iterable[Path], seen: dict[Seen, ModelFile]) -> Iterator[ModelFile]:
         taken: set[str] = set()
-        for root in self._roots[kind]:
+        for root in roots:
             for path in sorted(_weights_below(root, kind)):
                 filename = path.relative_to(root).as_posix()
                 if filename in taken:

@@ -160,6 +160,9 @@ def vae_part(layout: Layout, prefix: str = LDM_VAE) -> Part:
         kind = "AutoencoderDC" if config.get("_class_name") == "AutoencoderDC" else "AutoencoderKL"
         sources = {autoencoder.renamed(name): (f"vae.{name}", "") for name in layout.below("vae.").tensors}
         return Part(build=partial(_build_vae, kind, config), sources=sources)
+    if layout.own_config.get("_class_name") == "AutoencoderDC":
+        whole = {name: (name, "") for name in layout.tensors}
+        return Part(build=partial(_build_vae, "AutoencoderDC", layout.own_config), sources=whole)
     here = layout.below(prefix)
     if not autoencoder.is_ldm(here) and not autoencoder.is_diffusers(here):
         raise ModelError(f"{layout.label}: the file has no autoencoder (VAE)")
