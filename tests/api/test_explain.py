@@ -170,6 +170,15 @@ def test_a_script_tells_what_it_would_ask_for(explaining: Service) -> None:
     assert asked == [("1", "probe", ""), ("2", "probe", "seed: 5 → 6"), ("3", "probe", "seed: 5 → 7")]
 
 
+def test_pictures_of_a_part_are_told_by_their_size(explaining: Service) -> None:
+    body = {"init_images": [png()], "width": 64, "height": 64, "script_name": "Outpainting mk2"}
+    told = explained(explaining, body | {"script_args": ["Outpainting", 64, 8, ["left"], 1, 0.05]})
+    (asked,) = (line for line in told["trace"] if line["hook"] == "generate")
+    assert asked["extension"] == "outpainting"
+    assert "EncodedPicture(data" in asked["change"]
+    assert "\\x" not in asked["change"]
+
+
 def test_a_hook_that_fails_is_told(explaining: Service) -> None:
     told = explained(explaining, {"prompt": "a cat", "alwayson_scripts": {"words": {"args": [""]}}})
     assert [line for line in told["trace"] if line["outcome"] == "left out"] == []

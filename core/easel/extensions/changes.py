@@ -61,6 +61,8 @@ def _word(value: object) -> str:
         return f"array {'x'.join(map(str, value.shape))}"
     if hasattr(value, "size") and hasattr(value, "mode"):
         return f"picture {value.size[0]}x{value.size[1]}"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
     if value is None:
         return "nothing"
     return _short(repr(value))
