@@ -175,15 +175,16 @@ def test_webui_installs_once_and_passes_its_flags_on(tmp_path: Path) -> None:
     folder = tmp_path / "check out"
     launcher(folder)
     first = launch(folder, "--port", "8000", "--data-dir=a b", cwd=tmp_path)
-    assert [call.split(" ")[0] for call in first] == ["/python", "/.venv/bin/python", "/.venv/bin/python"]
+    assert [call.split(" ")[0] for call in first] == ["/python", *["/.venv/bin/python"] * 3]
     assert " -m pip install " in first[1]
     assert "--constraint /constraints.txt" in first[1]
     serve = "/.venv/bin/python -m easel serve --port 8000 --data-dir=a b"
-    assert first[2] == serve
+    assert " --no-deps spandrel" in first[2]
+    assert first[3] == serve
     assert launch(folder, "--port", "8000", "--data-dir=a b", cwd=tmp_path) == [serve]
     with (folder / "constraints.txt").open("a") as constraints:
         constraints.write("# another day\n")
-    assert len(launch(folder, cwd=tmp_path)) == 2  # installs again, into the same environment
+    assert len(launch(folder, cwd=tmp_path)) == 3  # installs again, into the same environment
 
 
 @pytest.mark.parametrize("how", ["flag", "environment"])

@@ -55,11 +55,11 @@ class Easel:
         self.extensions.load()
         self.extensions.start(self)
         if self.settings.in_process:
-            self._worker = InProcessWorker(self.jobs, lambda: self._build(self.settings), self.extensions.lacks)
+            self._worker = InProcessWorker(self.jobs, lambda: self._build(self.settings), self.extensions)
             self.jobs.attach(self._worker)
             self.jobs.ready()
         else:
-            child = self._worker = ChildWorker(self.jobs, self.settings, self.extensions.lacks)
+            child = self._worker = ChildWorker(self.jobs, self.settings, self.extensions)
             self.jobs.attach(child)
             child.start(self.extensions.stamps())
         self.extensions.changed = self._tell_worker

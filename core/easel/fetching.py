@@ -49,12 +49,14 @@ class Fetcher:
     max_bytes: int = 64 << 20
     timeout: float = 20.0
     user_agent: str = "easel"
+    hosts: Collection[str] | None = None  # no others (`example.org`, `*.example.org`); None: any
 
     def fetch(self, url: str, *, field: str = "url") -> Fetched:
         """The body behind `url`. Errors: BadRequest naming `field` (refused, failed), TooLarge."""
         until = time.monotonic() + self.timeout
         for _ in range(_MOST_REDIRECTS + 1):
             parts = _read(url, field)
+            self._refuse_other_hosts(parts.hostname or "", field)
             log.info("fetching %s://%s%s", parts.scheme, parts.netloc, parts.path)  # a query may hold a signature
             try:
                 with self._open(parts, until, field) as response:
@@ -69,6 +71,10 @@ class Fetcher:
                     raise BadRequest(f"took longer than {self.timeout:g} s", field=field, value=url) from error
                 raise BadRequest(f"cannot be fetched ({type(error).__name__})", field=field, value=url) from error
         raise BadRequest("redirects too often", field=field, value=url, allowed=f"up to {_MOST_REDIRECTS} redirects")
+
+    def _refuse_other_hosts(self, host: str, field: str) -> None:
+        if self.hosts is not None and not any(_is_named(rule, host) for rule in self.hosts):
+            raise BadRequest("is not allowed", field=field, value=host, allowed=", ".join(self.hosts) or "no host")
 
     def _body(self, response: http.client.HTTPResponse, field: str) -> Fetched:
         if response.status != 200:
@@ -188,6 +194,11 @@ def _faces(address: Address) -> list[Address]:
 
 def _is_public(address: Address) -> bool:
     return address.is_global and not (address.is_multicast or getattr(address, "is_site_local", False))
+
+
+def _is_named(rule: str, host: str) -> bool:
+    host, rule = host.lower().rstrip("."), rule.lower()
+    return host.endswith(rule[1:]) if rule.startswith("*.") else host == rule
 
 
 def _matches(rule: str, host: str, address: Address) -> bool:

@@ -124,7 +124,7 @@ def test_a_row_has_a1111s_keys_first(write: Write, start: Start) -> None:
         ["numpy"],
         ["Echo"],
     )
-    assert told["permissions"] == {"hosts": [], "paths": [], "changes": []}
+    assert told["permissions"] == {"hosts": [], "paths": [], "changes": None}
 
 
 def test_a_folder_that_comes_changes_and_goes(write: Write, start: Start, root: Path) -> None:

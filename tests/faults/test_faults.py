@@ -103,7 +103,7 @@ def test_a_full_disk_fails_the_job_and_leaves_no_half_picture(shared: Running, r
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
     request.addfinalizer(lambda: subprocess.run(["umount", str(outputs)], check=True))
     answer = shared.post(TINY | {"save_images": True})
-    assert answer.status_code == 500
+    assert answer.status_code == 507
     assert "disk" in answer.json()["detail"] or "space" in answer.json()["detail"]
     assert str(shared.data) not in answer.text
     assert [path for path in outputs.rglob("*") if path.is_file()] == []
@@ -119,8 +119,7 @@ def test_a_file_that_cannot_grow_fails_the_job_and_leaves_no_half_picture(shared
         answer = shared.post(TINY | {"save_images": True})
     finally:
         worker.rlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert answer.status_code == 500
-    assert answer.json()["error"] == "EaselError"
+    assert (answer.status_code, answer.json()["error"]) == (507, "DiskFull")
     assert str(shared.data) not in answer.text
     assert saved(shared.data) == before
     assert shared.post(TINY | {"save_images": True}).status_code == 200

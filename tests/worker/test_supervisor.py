@@ -10,6 +10,7 @@ from queue import Queue
 import pytest
 
 from easel.errors import BadRequest, EaselError
+from easel.extensions.registry import Registry
 from easel.jobs.jobs import Jobs
 from easel.settings import read_settings
 from easel.values.job import Job
@@ -41,7 +42,7 @@ def test_errors_cross_as_they_were() -> None:
 
 
 def test_nothing_is_started_once_closed(tmp_path: Path) -> None:
-    worker = ChildWorker(Jobs(), read_settings(["--data-dir", str(tmp_path)], {}))
+    worker = ChildWorker(Jobs(), read_settings(["--data-dir", str(tmp_path)], {}), Registry([], tmp_path))
     worker.close()
     worker.start()
     assert worker.pid is None

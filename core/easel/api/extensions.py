@@ -29,11 +29,6 @@ def routes(app: Easel) -> APIRouter:
         """Every extension that was found: A1111's keys, then its state and the reason for it."""
         return [_row(app, one) for one in app.extensions.list()]
 
-    @own.get("")
-    async def detailed() -> list[Row]:
-        """The same."""
-        return [_row(app, one) for one in app.extensions.list()]
-
     @own.post("/rescan")
     async def rescan() -> list[Row]:
         """Look at the folders again, without a restart: new and removed ones, changed manifests, who failed before."""
@@ -42,8 +37,9 @@ def routes(app: Easel) -> APIRouter:
 
     @own.get("/{name}")
     async def extension(name: str) -> Row:
-        """One extension."""
-        return _row(app, _known(app.extensions.status, name))
+        """One extension, with the evidence: its failures while it served, by hook, the newest first."""
+        row = _row(app, _known(app.extensions.status, name))
+        return row | {"faults": [asdict(fault) for fault in app.extensions.faults(name)]}
 
     @own.post("/{name}/enable")
     async def enable(name: str) -> Row:
@@ -54,6 +50,11 @@ def routes(app: Easel) -> APIRouter:
     async def disable(name: str) -> Row:
         """Switch off, without a restart; running jobs keep it to their end."""
         return _row(app, await asyncio.to_thread(_known, app.extensions.disable, name))
+
+    @own.post("/{name}/release")
+    async def release(name: str) -> Row:
+        """Let an extension out of quarantine, with a clean slate."""
+        return _row(app, await asyncio.to_thread(_known, app.extensions.release, name))
 
     router.include_router(own)
     return router
@@ -82,6 +83,6 @@ def _row(app: Easel, one: ExtensionStatus) -> Row:
         "required": one.required,
         "origin": "built-in" if one.own else app.settings.shown(one.folder),
         "requires": list(one.requires),
-        "permissions": {key: list(value) for key, value in asdict(one.permissions).items()},
+        "permissions": asdict(one.permissions),
         "scripts": list(one.scripts),
     }

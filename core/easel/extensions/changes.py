@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import Field, fields, is_dataclass
 from pathlib import PurePath
 from typing import Any
@@ -31,6 +31,34 @@ def change_in_words(before: object, after: object) -> str:
         told += list(_told(name, getattr(before, name), getattr(after, name)))
     more = f"; and {len(told) - _LISTED} more" if len(told) > _LISTED else ""
     return "; ".join(told[:_LISTED]) + more
+
+
+def undeclared(name: str, before: object, after: object, declared: Collection[str]) -> str:
+    """The first thing that is another and not among `declared`, as `prompt.positive`; "" when there is none.
+
+    A whole value may be declared (`images`), or fields of it (`images.pixels`); of pictures, how many there are is
+    declared as the whole.
+    """
+    if name in declared:
+        return ""
+    if is_dataclass(before) and is_dataclass(after):
+        changed = (f"{name}.{each}" for each in _other(before, after) if not _equal(before, after, each))
+        return next((each for each in changed if each not in declared), "")
+    if isinstance(before, tuple) and isinstance(after, tuple) and len(before) == len(after):
+        return next(filter(None, (undeclared(name, a, b, declared) for a, b in zip(before, after, strict=True))), "")
+    return "" if before is after else name
+
+
+def _equal(before: Any, after: Any, name: str) -> bool:
+    one, other = getattr(before, name), getattr(after, name)
+    return isinstance(one, str | int | float | tuple | None) and type(one) is type(other) and _same(one, other)
+
+
+def _same(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays inside
+        return False
 
 
 def _other(before: Any, after: Any) -> list[str]:

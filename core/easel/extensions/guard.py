@@ -12,6 +12,7 @@ from inspect import ismethod
 from typing import TYPE_CHECKING, Any
 
 from easel.errors import EaselError, ExtensionError
+from easel.extensions.watch import Watch, job_among
 from easel.hookspecs import STYLES, hookimpl
 
 if TYPE_CHECKING:
@@ -25,57 +26,80 @@ class Part:
     a plugin is registered as two parts, one `last` and one not.
     """
 
-    def __init__(self, name: str, plugin: object, manager: pluggy.PluginManager, *, extension: str, last: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        plugin: object,
+        manager: pluggy.PluginManager,
+        *,
+        extension: str,
+        last: bool,
+        watch: Watch | None,
+    ) -> None:
         self.name, self.extension = name, extension
         for hook in STYLES:
             options = manager.parse_hookimpl_opts(plugin, hook)
             if options is not None and options["trylast"] == last:
                 function = getattr(plugin, hook)
                 if extension:
-                    function = (_guard_wrapper if options["wrapper"] else guard)(extension, hook, function)
+                    function = (_guard_wrapper if options["wrapper"] else guard)(extension, hook, function, watch)
                 setattr(self, hook, function if ismethod(function) else hookimpl(**options)(function))
 
 
-def guard(extension: str, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, whose exceptions become ExtensionErrors with the names of the extension and the hook."""
+def guard(extension: str, hook: str, function: Callable[..., Any], watch: Watch | None = None) -> Callable[..., Any]:
+    """`function`, whose exceptions become ExtensionErrors with the names of the extension and the hook.
+
+    `watch` counts failures and knows who is inside; without one nobody does (an extension's start, its checks).
+    """
+    watch = watch or Watch()
+    chain = STYLES.get(hook) == "chain"  # what it returned is checked by who called it: `Hooks`
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            with watch.inside(extension, hook, job_among(args, kwargs)):
+                result = function(*args, **kwargs)
         except EaselError:
             raise
         except (Exception, SystemExit) as error:
-            raise failure(extension, hook, error) from error
+            raise watch.failed(failure(extension, hook, error), error) from error
+        if not chain:
+            watch.worked(extension, hook)
+        return result
 
     return guarded
 
 
-def _guard_wrapper(extension: str, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _guard_wrapper(extension: str, hook: str, function: Callable[..., Any], watch: Watch | None) -> Callable[..., Any]:
     """The same for a wrapper: what is raised below it and passes through is not the wrapper's failure."""
+    watch = watch or Watch()
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Generator[None, Any, Any]:
         from_below: BaseException | None = None
-        wrapper = function(*args, **kwargs)
+        wrapper, job = function(*args, **kwargs), job_among(args, kwargs)
         try:
-            next(wrapper)
+            with watch.inside(extension, hook, job):
+                next(wrapper)
             try:
                 result = yield
             except BaseException as error:  # noqa: BLE001 - handed to the wrapper, which decides
                 from_below = error
-                wrapper.throw(error)
+                with watch.inside(extension, hook, job):
+                    wrapper.throw(error)
             else:
-                wrapper.send(result)
+                with watch.inside(extension, hook, job):
+                    wrapper.send(result)
         except StopIteration as end:
+            watch.worked(extension, hook)
             return end.value
         except EaselError:
             raise
         except (Exception, SystemExit) as error:
             if error is from_below:
                 raise
-            raise failure(extension, hook, error) from error
-        raise ExtensionError(extension, hook, "a wrapper yields exactly once")
+            raise watch.failed(failure(extension, hook, error), error) from error
+        raise watch.failed(ExtensionError(extension, hook, "a wrapper yields exactly once"))
 
     return guarded
 

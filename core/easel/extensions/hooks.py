@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,10 +18,11 @@ import pluggy
 
 from easel import hookspecs
 from easel.errors import ExtensionError, NotFound
-from easel.extensions.changes import change_in_words, changed_fields
+from easel.extensions.changes import change_in_words, changed_fields, undeclared
 from easel.extensions.guard import Part, guard
 from easel.extensions.script import OwnedScript, Script, Scripts
 from easel.extensions.task import Task, tasks_of
+from easel.extensions.watch import Watch
 from easel.values.result import Draft, ReportLine, TraceLine
 
 if TYPE_CHECKING:
@@ -73,10 +74,17 @@ class Hooks:
     tasks: Mapping[tuple[str, str], Task]  # by extension and method
     routers: tuple[Owned, ...] = ()  # `APIRouter`s, in a process that serves them
     tabs: tuple[Owned, ...] = ()  # of the page, the same
+    watch: Watch = field(default_factory=Watch)  # who is inside an extension's code, who fails
+    changes: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)  # what extensions may change; None: all
 
     @classmethod
-    def build(cls, core_plugins: Sequence[object] = (), extensions: Sequence[Extension] = ()) -> Hooks:
-        """A set of the core's plugins and these extensions.
+    def build(
+        cls,
+        core_plugins: Sequence[object] = (),
+        extensions: Sequence[Extension] = (),
+        watch: Watch | None = None,
+    ) -> Hooks:
+        """A set of the core's plugins and these extensions; `watch` sees them at work.
 
         Errors: `pluggy.PluginValidationError` for a hook with wrong arguments (the loader has words for that),
         `ExtensionError` when a script or an upscaler cannot be registered or has a name that is taken.
@@ -88,13 +96,19 @@ class Hooks:
         plugins += [("", type(one).__name__, one) for one in core_plugins]
         for last in (False, True):
             for extension, name, plugin in plugins if last else reversed(plugins):
-                manager.register(Part(name, plugin, manager, extension=extension, last=last))
+                manager.register(Part(name, plugin, manager, extension=extension, last=last, watch=watch))
         implementations = {hook: _implementations(manager, hook) for hook in hookspecs.STYLES}
         names = tuple(extension.name for extension in ordered)
-        tasks = MappingProxyType({(one.extension, one.name): one for one in _tasks(plugins)})
+        tasks = MappingProxyType({(one.extension, one.name): one for one in _tasks(plugins, watch)})
         bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(), (), tasks)
         scripts = Scripts(tuple(_owned_script(owned) for owned in bare.register_scripts()))
-        return replace(bare, scripts=scripts, upscalers=_distinct(bare.register_upscalers()))
+        return replace(
+            bare,
+            scripts=scripts,
+            upscalers=_distinct(bare.register_upscalers()),
+            watch=watch or Watch(),
+            changes=MappingProxyType({one.name: one.permissions.changes for one in ordered}),
+        )
 
     def with_pages(self, routers: tuple[Owned, ...], tabs: tuple[Owned, ...]) -> Hooks:
         """The same set with what its extensions serve."""
@@ -234,7 +248,7 @@ class Hooks:
             try:
                 with _charged(implementation.extension, job):
                     changed = _call(implementation, {argument: value, "job": job})
-                    _check_type(hook, implementation, changed, value)
+                self._check(hook, argument, implementation, changed, value)
             except ExtensionError as error:
                 if closed or job.request.strict or self.scripts.asked_for(job.request, error.extension):
                     raise
@@ -252,6 +266,19 @@ class Hooks:
                 job.trace.append(_traced(hook, implementation.extension, outcome, words, started))
         return value
 
+    def _check(self, hook: str, argument: str, who: Implementation, changed: object, before: object) -> None:
+        """Is what a chain hook returned of the right type, and within its permissions? Errors: ExtensionError."""
+        reason = ""
+        if changed is not None and not isinstance(changed, type(before)):
+            reason = f"returned {type(changed).__name__}; allowed: {type(before).__name__} or None"
+        elif changed is not None and changed is not before:
+            declared = self.changes.get(who.extension)
+            if declared is not None and (found := undeclared(argument, before, changed, declared)):
+                reason = f"changed {found}; its manifest declares: {', '.join(declared) or 'nothing'}"
+        if reason:
+            raise self.watch.failed(ExtensionError(who.extension or who.plugin, hook, reason))
+        self.watch.worked(who.extension, hook)
+
 
 def _implementations(manager: pluggy.PluginManager, hook: str) -> tuple[Implementation, ...]:
     """The methods of one hook in the order they are called; wrappers are pluggy's own business."""
@@ -267,11 +294,12 @@ def _implementations(manager: pluggy.PluginManager, hook: str) -> tuple[Implemen
     )
 
 
-def _tasks(plugins: Sequence[tuple[str, str, object]]) -> Iterator[Task]:
+def _tasks(plugins: Sequence[tuple[str, str, object]], watch: Watch | None) -> Iterator[Task]:
     for extension, _, plugin in plugins:
         for name, arguments in tasks_of(plugin).items():
             method = getattr(plugin, name)
-            yield Task(extension, name, arguments, guard(extension, name, method) if extension else method)
+            call = guard(extension, name, method, watch) if extension else method
+            yield Task(extension, name, arguments, call)
 
 
 def _owned_script(owned: Owned) -> OwnedScript:
@@ -306,12 +334,6 @@ def _charged(extension: str, job: Job | None) -> Iterator[None]:
     finally:
         if job is not None and extension:
             job.charge(extension, time.perf_counter() - started)
-
-
-def _check_type(hook: str, implementation: Implementation, changed: object, before: object) -> None:
-    if changed is not None and not isinstance(changed, type(before)):
-        reason = f"returned {type(changed).__name__}; allowed: {type(before).__name__} or None"
-        raise ExtensionError(implementation.extension or implementation.plugin, hook, reason)
 
 
 def _line(hook: str, outcome: Any, reason: str, extension: str) -> ReportLine:

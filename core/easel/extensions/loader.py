@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import isclass, signature
@@ -23,20 +23,43 @@ from easel.errors import ExtensionError
 from easel.extensions.extension import Extension, Place
 from easel.extensions.guard import failure
 from easel.extensions.manifest import FILE, Manifest
+from easel.fetching import Fetcher
+from easel.files import ScopedFiles
 
 PARENT = "easel_extensions"
 
 
-def load_extension(manifest: Manifest, folder: Path, data: Path, environment: Mapping[str, str]) -> Extension:
-    """Import the folder and make an instance whose hooks are checked. Errors: ExtensionError, with the reason."""
+def load_extension(
+    manifest: Manifest,
+    folder: Path,
+    data: Path,
+    environment: Mapping[str, str],
+    *,
+    stored: Mapping[str, Any] | None = None,
+    shared: Callable[[], ScopedFiles] | None = None,
+    fetcher: Fetcher | None = None,
+) -> Extension:
+    """Import the folder and make an instance whose hooks are checked. Errors: ExtensionError, with the reason.
+
+    `stored` are settings that operators set, `shared` is the data folder, `fetcher` the way out.
+    """
     module = import_package(manifest, folder)
     entry = getattr(module, manifest.entry, None)
     if not isclass(entry) or not issubclass(entry, Extension):
         reason = f"entry {manifest.entry!r} is not a subclass of easel.Extension in __init__.py"
         raise ExtensionError(manifest.name, "load", reason)
     try:
-        settings = _settings(entry, manifest.name, environment)
-        extension = entry(Place(name=manifest.name, folder=folder, data=data, settings=settings))
+        settings = read_settings(entry, manifest.name, environment, stored or {})
+        place = Place(
+            name=manifest.name,
+            folder=folder,
+            data=data,
+            settings=settings,
+            permissions=manifest.permissions,
+            shared=shared,
+            fetcher=fetcher or Fetcher(),
+        )
+        extension = entry(place)
         if extension.name != manifest.name:
             raise ValueError(f"its attribute `name` is {extension.name!r}; the name stands in {FILE}")
     except (Exception, SystemExit) as error:
@@ -81,17 +104,27 @@ def _explain(extension: Extension, manager: pluggy.PluginManager) -> str:
     return ""
 
 
-def _settings(entry: type[Extension], name: str, environment: Mapping[str, str]) -> Any:
-    """The extension's settings from `EASEL_EXT_<NAME>__<FIELD>`, the rest by default."""
+def read_settings(entry: type[Extension], name: str, environment: Mapping[str, str], stored: Mapping[str, Any]) -> Any:
+    """The extension's settings: of the environment, else as stored, else by default. Errors: ValueError."""
     model = entry.settings_model
     if model is None:
         return None
-    prefix = f"EASEL_EXT_{name.replace('-', '_').upper()}__"
-    given = {key.removeprefix(prefix).lower(): value for key, value in environment.items() if key.startswith(prefix)}
+    given = from_environment(name, environment)
+    prefix = _prefix(name)
     unknown = [key for key in given if key not in model.model_fields]
     if unknown:
         raise ValueError(f"{prefix}{unknown[0].upper()} is no setting; allowed: {', '.join(model.model_fields)}")
-    return model.model_validate(given)
+    return model.model_validate({**{key: stored[key] for key in stored if key in model.model_fields}, **given})
+
+
+def from_environment(name: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """What the environment sets of an extension's settings."""
+    prefix = _prefix(name)
+    return {key.removeprefix(prefix).lower(): value for key, value in environment.items() if key.startswith(prefix)}
+
+
+def _prefix(name: str) -> str:
+    return f"EASEL_EXT_{name.replace('-', '_').upper()}__"
 
 
 def import_package(manifest: Manifest, folder: Path) -> ModuleType:

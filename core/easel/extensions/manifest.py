@@ -30,7 +30,7 @@ class Permissions:
 
     hosts: tuple[str, ...] = ()  # network hosts
     paths: tuple[str, ...] = ()  # below the data folder
-    changes: tuple[str, ...] = ()  # what of a job it changes, e.g. "prompt.adapters"
+    changes: tuple[str, ...] | None = None  # what of a job it changes, e.g. "prompt.adapters"; None: anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ def parse_manifest(table: Mapping[str, Any]) -> Manifest:
     return Manifest(
         **texts,
         requires=_texts(table, "requires"),
-        permissions=Permissions(**{kind: _texts(permissions, kind) for kind in kinds}),
+        permissions=Permissions(**{kind: _texts(permissions, kind) for kind in kinds if kind in permissions}),
         enabled=enabled,
     )
 

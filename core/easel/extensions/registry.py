@@ -23,9 +23,13 @@ from easel.extensions.finder import find_extensions
 from easel.extensions.hooks import Hooks
 from easel.extensions.loader import forget_modules, load_extension
 from easel.extensions.memory import Memory, Remembered
+from easel.extensions.quarantine import Quarantine
 from easel.extensions.requirements import check_requirements
 from easel.extensions.sets import Selection, Sets
 from easel.extensions.status import ExtensionStatus, State
+from easel.extensions.watch import Fault, Watch
+from easel.fetching import Fetcher
+from easel.files import ScopedFiles
 
 log = logging.getLogger(__name__)
 Limit = Literal["none", "extra", "all"]  # whom A1111's option `disable_all_extensions` switches off
@@ -48,10 +52,15 @@ class Registry:
     environment: Mapping[str, str] = field(default_factory=dict)
     common: bool = False
     limit: Limit = "none"
+    shared: Callable[[], ScopedFiles] | None = None  # the data folder, for extensions that declare paths in it
+    fetcher: Fetcher = field(default_factory=Fetcher)
+    quarantine: Quarantine = field(default_factory=Quarantine)
 
     def __post_init__(self) -> None:
         """Begin with a set without any plugin."""
         self.changed: Callable[[], None] = lambda: None  # told after every change, in the order of the changes
+        self.watch = Watch()
+        self.watch.tell = self.note
         self._switching = threading.RLock()  # held while extensions are loaded and started, which may take its time
         self._memory = Memory(self.state_dir / "extensions.json")
         self._sets = Sets(self._shut_down)
@@ -193,6 +202,30 @@ class Registry:
             self._settle()
         self._sets.shut_down_unused()
 
+    def note(self, fault: Fault) -> None:
+        """In the gateway: an extension failed here or in a worker. Too often, and it is put in quarantine."""
+        with self._switching:
+            entry = self._entries.get(fault.extension)
+            if self.quarantine.add(fault) and entry is not None and entry.instance is not None:
+                log.error("extension %s is put in quarantine", fault.extension)
+                self._memory.change("quarantined", fault.extension, self.quarantine.evidence(fault.extension))
+                self._settle()
+        self._sets.shut_down_unused()
+
+    def release(self, name: str) -> ExtensionStatus:
+        """Let an extension out of quarantine and switch it on. Errors: UnknownName."""
+        with self._switching:
+            self._entry(name)
+            self.quarantine.forget(name)
+            self._memory.change("quarantined", name, None)
+            self._settle(retry=(name,))
+        return self._settled(name)
+
+    def faults(self, name: str) -> tuple[Fault, ...]:
+        """An extension's failures while it served, the newest first: for operators alone. Errors: UnknownName."""
+        self._entry(name)
+        return self.quarantine.of(name, self._memory.read().quarantined.get(name))
+
     def rescan(self) -> tuple[ExtensionStatus, ...]:
         """Look at the folders again: new and removed ones, changed manifests; who failed is tried once more."""
         with self._switching:
@@ -262,6 +295,8 @@ class Registry:
             return None if name in self._leader else (State.DISABLED, "switched off")
         if name in self.disabled:
             return State.DISABLED, "switched off by the settings"
+        if name in remembered.quarantined:
+            return State.QUARANTINED, str(remembered.quarantined[name].get("reason", ""))
         if name in self.required:
             return None
         if self.limit == "all" or (self.limit == "extra" and not entry.found.own):
@@ -293,12 +328,21 @@ class Registry:
         try:
             check_requirements(manifest, others)
             data = self.state_dir / "extensions" / manifest.name
-            extension = load_extension(manifest, entry.found.folder, data, self.environment)
+            extension = load_extension(
+                manifest,
+                entry.found.folder,
+                data,
+                self.environment,
+                stored=self._memory.read().settings.get(manifest.name),
+                shared=self.shared,
+                fetcher=self.fetcher,
+            )
             Hooks.build(self._core, (*self._extensions(), extension))  # its scripts beside everybody else's
         except EaselError as error:
             entry.set_aside(error)
             return
         self._made += 1
+        self.watch.forget(manifest.name)
         entry.switch_on(extension, self._made)
         if self._app is not None:
             self._begin(entry)
@@ -335,7 +379,7 @@ class Registry:
         while True:
             extensions = self._extensions()
             try:
-                hooks = Hooks.build(self._core, extensions)
+                hooks = Hooks.build(self._core, extensions, self.watch)
                 break
             except ExtensionError as error:
                 if error.extension not in self._entries:
@@ -347,7 +391,7 @@ class Registry:
             tuple(one for entry in mounted for one in entry.tabs),
         )
         core = self._core
-        build = lambda chosen: Hooks.build(core, chosen)  # noqa: E731
+        build = lambda chosen: Hooks.build(core, chosen, self.watch)  # noqa: E731
         self._sets.put(hooks, extensions, build, started=self._app is not None)
         self.changed()
 

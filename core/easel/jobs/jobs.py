@@ -230,8 +230,12 @@ class Jobs:
             self._finish(record, state, error)
         self._dispatch()
 
-    def lost(self) -> None:
-        """The worker died: its jobs are delivered again where they may be, failed otherwise; all wait for `ready`."""
+    def lost(self, culprit: str = "") -> None:
+        """The worker died: its jobs are delivered again where they may be, failed otherwise; all wait for `ready`.
+
+        `culprit`: in words, whose code it died in, for who asked.
+        """
+        because = f": {culprit}" if culprit else ""
         with self._lock:
             records = list(self._running.values())
             deliberate, self._deliberate = self._deliberate, False
@@ -241,14 +245,15 @@ class Jobs:
             if self._take_back(record.job.id, seconds) is None:
                 continue
             if seconds > self._deadline:
-                self._finish(record, JobState.FAILED, DeadlinePassed(f"the job ran longer than {self._deadline:g} s"))
+                late = DeadlinePassed(f"the job ran longer than {self._deadline:g} s{because}")
+                self._finish(record, JobState.FAILED, late)
             elif deliberate or record.deliveries < (self._max_delivery if record.begun else UNBEGUN_DELIVERIES):
                 with self._lock:
                     record.state, record.begun = JobState.QUEUED, False
                     record.deliveries -= deliberate  # not this job's fault
                     self._queue.put(record.job.user, record, front=True)
             else:
-                self._finish(record, JobState.FAILED, WorkerLost())
+                self._finish(record, JobState.FAILED, WorkerLost(f"{WorkerLost()}{because}"))
 
     def unable(self, reason: str) -> None:
         """The worker cannot be started: nobody who waits in line waits for nothing."""

@@ -33,7 +33,9 @@ class Run:
 
     def compute(self, job: Job, fn: Callable[[], T]) -> T:
         """Run `fn` on the engine's thread between ticks, charged to the job."""
-        return self.engine.compute(job, fn)
+        watch = self.hooks.watch  # it is inside the extension's code there, not here
+        with watch.outside():
+            return self.engine.compute(job, watch.carried(fn))
 
     def model(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
         """An extension's own model out of the engine's cache; `load` gets the engine's device."""
@@ -42,7 +44,9 @@ class Run:
     def run_all(self, job: Job, requests: Sequence[GenerationRequest], *, total: int = 0) -> list[Draft]:
         """Run requests as parts of the same job, in the engine together; the drafts in the requests' order."""
         drafts = []
-        for number, (part, draft) in enumerate(run_parts(job, requests, self._part, total=total)):
+        with self.hooks.watch.outside():
+            made = run_parts(job, requests, self._part, total=total)
+        for number, (part, draft) in enumerate(made):
             job.trace += _of_part(number, job, part, self.hooks.scripts.owner(job.request))
             drafts += [] if draft is None else [draft]
         if job.request.explain:

@@ -1,4 +1,7 @@
-"""The worker process: `python -m easel.worker FD`, started by the supervisor; FD is its end of the socket pair."""
+"""The worker process: `python -m easel.worker FD SLATE`, started by the supervisor.
+
+FD is its end of the socket pair, SLATE the descriptor of a piece of memory on which it puts down whose code it runs.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,19 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 
 from easel.values.job import Job
 from easel.values.wire import decode, encode
-from easel.worker.host import Emit, JobHost
+from easel.worker.host import JobHost
 from easel.worker.messages import (
     COMMAND,
     EVENT,
     Close,
     Done,
     Failed,
+    Faulted,
     Follow,
     Lacks,
     Open,
@@ -30,9 +35,11 @@ from easel.worker.messages import (
     Run,
     Signal,
 )
+from easel.worker.slate import Slate
 from easel.worker.workplace import Workplace, build_workplace
 
 ENGINE_THREAD = "easel-engine"
+Emit = Callable[[Ready | Lacks | Faulted | Done | Failed | Progressed], None]
 
 
 def main() -> None:
@@ -47,7 +54,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(name)s: %(message)s")
     threading.excepthook = _end_without_engine
     emit = outbox(connection)
+    _offer_to_the_kernel()
     workplace = build_workplace(opening.settings)
+    workplace.extensions.watch.tell = lambda fault: emit(Faulted(fault))
+    workplace.extensions.watch.show = Slate(int(sys.argv[2])).write
     host = JobHost(workplace.road, emit)
     emit(Ready(os.getpid()))
     with suppress(EOFError, ConnectionError):  # the gateway is gone, and with it everybody who could want a picture
@@ -56,7 +66,13 @@ def main() -> None:
     os._exit(0)  # job threads may sit in a forward pass: nobody waits for them
 
 
-def outbox(connection: Connection) -> Callable[[Ready | Lacks | Done | Failed | Progressed], None]:
+def _offer_to_the_kernel() -> None:
+    """When the machine runs out of memory a worker is to die, never its gateway."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def outbox(connection: Connection) -> Emit:
     """What sends events in order and never waits: who reads commands must not wait for a gateway that sends one."""
     events: SimpleQueue[bytes] = SimpleQueue()
 

@@ -10,11 +10,11 @@ from easel.errors import EaselError
 from easel.pipeline.road import Road
 from easel.values.job import Job
 from easel.values.result import Result
-from easel.worker.messages import Done, Failed, Lacks, Progressed
+from easel.worker.messages import Done, Failed, Progressed
 
 log = logging.getLogger("easel.worker")
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # in torch's own errors
-Emit = Callable[[Lacks | Done | Failed | Progressed], None]
+Emit = Callable[[Done | Failed | Progressed], None]
 
 
 class JobHost:

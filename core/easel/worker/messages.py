@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from easel import errors
+from easel.extensions.watch import Fault
 from easel.settings import Settings
 from easel.values.job import Progress
 from easel.values.request import GenerationRequest
@@ -81,6 +82,14 @@ class Lacks:
 
 
 @dataclass(frozen=True, slots=True)
+class Faulted:
+    """An extension failed."""
+
+    fault: Fault
+    kind: Literal["faulted"] = "faulted"
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
     """A job got further."""
 
@@ -126,4 +135,4 @@ def _one_of(*kinds: Any) -> Any:
 
 
 COMMAND = _one_of(Open, Run, Signal, Follow, Refresh, Close)
-EVENT = _one_of(Ready, Lacks, Progressed, Done, Failed)
+EVENT = _one_of(Ready, Lacks, Faulted, Progressed, Done, Failed)

@@ -7,31 +7,40 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
+import psutil
+
 from easel.errors import EaselError
+from easel.extensions.registry import Registry
+from easel.extensions.watch import Fault
 from easel.jobs.jobs import Jobs, Signal
 from easel.settings import Settings
 from easel.values.job import Job
 from easel.values.wire import decode, encode
 from easel.worker import messages
 from easel.worker.host import JobHost
-from easel.worker.messages import COMMAND, EVENT, Done, Failed, Lacks, Progressed, Ready
+from easel.worker.messages import COMMAND, EVENT, Done, Failed, Faulted, Lacks, Progressed, Ready
+from easel.worker.slate import Slate
 from easel.worker.workplace import Workplace
 
 log = logging.getLogger("easel.worker")
 RESTART_PAUSE = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before the n-th start in a row without a Ready
 LAST_SECONDS = 5  # to end by itself
-Lacking = Callable[[Mapping[str, str]], None]  # told of extensions that could not be on in a worker
+_LOOK = 0.5  # seconds between looks at the memory
 GIVE_UP_AFTER = 3  # starts in a row without a Ready: then waiting jobs fail, and further starts are still tried
 
 
-def deliver(jobs: Jobs, lacks: Lacking, event: Lacks | Done | Failed | Progressed) -> None:
+def deliver(jobs: Jobs, extensions: Registry, event: Lacks | Faulted | Done | Failed | Progressed) -> None:
     """Hand a worker's event to the jobs, or to who switches extensions."""
     match event:
         case Lacks():
-            lacks(event.reasons)
+            extensions.lacks(event.reasons)
+        case Faulted():
+            extensions.note(event.fault)
         case Progressed():
             jobs.progressed(event.id, event.progress)
         case Done():
@@ -43,8 +52,8 @@ def deliver(jobs: Jobs, lacks: Lacking, event: Lacks | Done | Failed | Progresse
 class InProcessWorker:
     """The engine in threads of this process: for tests and the one-shot command line. Built at the first job."""
 
-    def __init__(self, jobs: Jobs, build: Callable[[], Workplace], lacks: Lacking = lambda reasons: None) -> None:
-        self._jobs, self._build, self._lacks = jobs, build, lacks
+    def __init__(self, jobs: Jobs, build: Callable[[], Workplace], extensions: Registry) -> None:
+        self._jobs, self._build, self._registry = jobs, build, extensions
         self._lock = threading.Lock()
         self._workplace: Workplace | None = None
         self._extensions: Mapping[str, int] = {}
@@ -57,13 +66,14 @@ class InProcessWorker:
             with self._lock:
                 if self._host is None:
                     workplace = self._workplace = self._build()
+                    workplace.extensions.watch.tell = self._registry.note
                     lacking = workplace.extensions.follow(self._extensions)
-                    self._host = JobHost(workplace.road, lambda event: deliver(self._jobs, self._lacks, event))
+                    self._host = JobHost(workplace.road, lambda event: deliver(self._jobs, self._registry, event))
         except EaselError as error:
             self._jobs.failed(job.id, error)
             return
         if lacking:
-            self._lacks(lacking)
+            self._registry.lacks(lacking)
         job.on_progress = lambda progress: self._jobs.progressed(job.id, progress)
         self._host.run(job)
 
@@ -76,7 +86,7 @@ class InProcessWorker:
             self._extensions = extensions
             lacking = self._workplace.extensions.follow(extensions) if self._workplace is not None else {}
         if lacking:
-            self._lacks(lacking)
+            self._registry.lacks(lacking)
 
     def refresh(self) -> None:
         """Look at the model folders again."""
@@ -97,8 +107,11 @@ class InProcessWorker:
 class ChildWorker:
     """A child process with one engine. When it dies a fresh one takes its place and its jobs are reported lost."""
 
-    def __init__(self, jobs: Jobs, settings: Settings, lacks: Lacking = lambda reasons: None) -> None:
-        self._jobs, self._settings, self._lacks = jobs, settings, lacks
+    def __init__(self, jobs: Jobs, settings: Settings, extensions: Registry) -> None:
+        self._jobs, self._settings, self._registry = jobs, settings, extensions
+        self._slate = Slate()
+        self._death = ""  # why we killed it
+        self._long = 0.0  # seconds that a culprit was inside at least
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._extensions: Mapping[str, int] = {}
@@ -110,6 +123,7 @@ class ChildWorker:
         self._extensions = extensions or {}
         self._start()
         threading.Thread(target=self._read, name="easel-worker-reader", daemon=True).start()
+        threading.Thread(target=self._limit_memory, name="easel-worker-memory", daemon=True).start()
 
     @property
     def pid(self) -> int | None:
@@ -136,14 +150,39 @@ class ChildWorker:
 
     def replace(self) -> None:
         """Kill the child; the reader notices and starts a fresh one."""
-        if self._process is not None:
-            self._process.kill()
+        self._kill("it ran past the job deadline", self._settings.job_deadline / 10)
 
     def close(self) -> None:
         """Stop for good."""
         self._closed.set()
         self._send(messages.Close())
         self._reap()
+        self._slate.close()
+
+    def _kill(self, why: str, long: float) -> None:
+        if self._process is not None:
+            self._death, self._long = why, long
+            self._process.kill()
+
+    def _limit_memory(self) -> None:
+        """Replace a worker that takes more main memory than it may."""
+        limit = self._settings.worker_memory * 2**30
+        while limit and not self._closed.wait(_LOOK):
+            with suppress(psutil.Error):
+                if self._process is not None and psutil.Process(self._process.pid).memory_info().rss > limit:
+                    self._kill(f"it took more than {self._settings.worker_memory:g} GB of memory", 0.0)
+
+    def _blame(self) -> str:
+        """In words, whose code the worker died in; it is noted. "" when it was nobody's."""
+        why, self._death = self._death or "the worker died", ""
+        long, self._long = self._long, 0.0
+        found = next((one for one in self._slate.read() if time.monotonic() - one.since >= long), None)
+        self._slate.wipe()
+        if found is None:
+            return ""
+        fault = Fault(extension=found.extension, hook=found.hook, message=why, when=time.time(), kind="worker")
+        self._registry.note(fault)
+        return f"it was inside the extension {found.extension!r} ({found.hook})"
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -152,8 +191,9 @@ class ChildWorker:
                 ours.close()
                 return
             fd = theirs.fileno()
-            command = [sys.executable, "-m", "easel.worker", str(fd)]
-            self._process = subprocess.Popen(command, pass_fds=(fd,), stdin=subprocess.DEVNULL)
+            slate = self._slate.descriptor
+            command = [sys.executable, "-m", "easel.worker", str(fd), str(slate)]
+            self._process = subprocess.Popen(command, pass_fds=(fd, slate), stdin=subprocess.DEVNULL)
             self._connection = Connection(ours.detach())
             self._tell(encode(messages.Open(self._settings), COMMAND))
             self._tell(encode(messages.Follow(self._extensions), COMMAND))
@@ -191,8 +231,9 @@ class ChildWorker:
                 starts = 0
             if self._closed.is_set():
                 return
-            self._jobs.lost()
-            log.error("the worker ended (exit status %s); starting a fresh one", self._reap())
+            status, culprit = self._reap(), self._blame()
+            log.error("the worker ended (exit status %s); starting a fresh one. %s", status, culprit)
+            self._jobs.lost(culprit)
             pause = RESTART_PAUSE[min(starts, len(RESTART_PAUSE) - 1)]
             starts += 1
             if starts >= GIVE_UP_AFTER:
@@ -219,7 +260,7 @@ class ChildWorker:
                     ready = True
                     self._jobs.ready()
                 else:
-                    deliver(self._jobs, self._lacks, event)
+                    deliver(self._jobs, self._registry, event)
             except Exception:  # one bad message must not leave all others unheard
                 log.exception("a message of the worker could not be used")
         with self._lock:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from easel.engine.engine import Engine
 from easel.extensions.finder import installed_roots, standard_roots
+from easel.extensions.quarantine import Quarantine
 from easel.extensions.registry import Registry
 from easel.fetching import Fetcher
 from easel.files import ScopedFiles
@@ -89,6 +90,9 @@ def extension_registry(settings: Settings) -> Registry:
         disabled=() if settings.filebrowser else ("filebrowser",),
         environment=os.environ,
         common=bool(settings.root_extensions),
+        shared=lambda: data_files(settings),
+        fetcher=fetcher(settings),
+        quarantine=Quarantine(settings.quarantine_failures, settings.quarantine_losses),
     )
 
 
