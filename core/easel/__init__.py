@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from easel.imaging.received import picture_bytes
     from easel.imaging.resize import resize
     from easel.imaging.tiles import Tiles
-    from easel.imaging.upscale import Upscaler, find_upscaler, upscale
+    from easel.imaging.upscale import Upscaler, find_upscaler, hires_upscalers, upscale
     from easel.limits import check_count, check_request
     from easel.prompt.styles import Style, retyped, styles_of
     from easel.prompt.syntax import ExtraNetworkTag, extract_networks
@@ -107,6 +107,7 @@ _HOMES = {
     "imaging.upscale": (
         "Upscaler",
         "find_upscaler",
+        "hires_upscalers",
         "upscale",
     ),
     "limits": (
@@ -226,6 +227,7 @@ __all__ = [
     "flatten",
     "generation_data_of",
     "grid_image",
+    "hires_upscalers",
     "hookimpl",
     "labelled_grid",
     "open_picture",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel, Field
 
-from easel import Conditioning, Draft, Extension, Job, Script, SoftBlend, hookimpl
+from easel import BadRequest, Conditioning, Draft, Extension, Job, ReportLine, Script, SoftBlend, hookimpl
 
 TITLE = "Soft Inpainting"
 
@@ -55,7 +55,7 @@ class SoftInpainting(Extension):
         init = job.request.init
         if _asked(job) is not None:
             if init is None or init.inpaint is None:
-                job.warn(f"{TITLE}: there is no mask")
+                self._ignore(job, "there is no mask")
             else:
                 job.request = replace(job.request, init=replace(init, inpaint=replace(init.inpaint, round=False)))
         return (yield)
@@ -71,6 +71,12 @@ class SoftInpainting(Extension):
             mask=replace(mask, soft=arguments.blend()),
             infotext=(*conditioning.infotext, *arguments.infotext()),
         )
+
+    def _ignore(self, job: Job, reason: str) -> None:
+        if job.request.strict:
+            raise BadRequest(f"{TITLE} would be ignored: {reason} (the request is strict)")
+        job.warn(f"{TITLE}: {reason}")
+        job.note(ReportLine(item=TITLE, outcome="ignored", reason=reason, extension=self.name))
 
 
 def _asked(job: Job) -> Arguments | None:

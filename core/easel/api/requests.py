@@ -32,7 +32,7 @@ from easel.api.reading import (
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
 from easel.errors import BadRequest, NotFound, UnknownName
 from easel.imaging.hires import hires_size
-from easel.imaging.upscale import LATENT_MODES, all_upscalers
+from easel.imaging.upscale import all_upscalers, hires_upscalers
 from easel.limits import check_numbers, check_size
 from easel.models.store import CheckpointInfo
 from easel.prompt.styles import Style, finished, styles_of
@@ -209,7 +209,7 @@ def _hires_texts(reading: Reading, options: Options, typed: Typed, scheduler: st
 def _hires(reading: Reading, body: Txt2ImgBody, prompt: str, negative: str, scheduler: str) -> Hires:
     upscaler = body.hr_upscaler or "Latent"
     registered = (owned.value for owned in reading.app.extensions.hooks.upscalers)
-    known = [*LATENT_MODES, *(one.name for one in all_upscalers(registered))]
+    known = hires_upscalers(all_upscalers(registered))
     if upscaler not in known:
         raise UnknownName.among("hr_upscaler", upscaler, known)
     own_scheduler, sampler = known_scheduler(reading, "hr_scheduler"), None

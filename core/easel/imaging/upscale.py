@@ -82,6 +82,11 @@ def all_upscalers(registered: Iterable[Upscaler] = ()) -> tuple[Upscaler, ...]:
     return *BUILT_IN, *sorted(registered, key=lambda upscaler: upscaler.name.casefold())
 
 
+def hires_upscalers(upscalers: Iterable[Upscaler]) -> tuple[str, ...]:
+    """What `hr_upscaler` may name: the latent modes, then upscalers of pictures."""
+    return *LATENT_MODES, *(upscaler.name for upscaler in upscalers)
+
+
 def find_upscaler(name: str, upscalers: Iterable[Upscaler], field: str = "upscaler") -> Upscaler:
     """The upscaler of that name. Errors: UnknownName."""
     known = {upscaler.name: upscaler for upscaler in upscalers}
