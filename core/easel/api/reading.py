@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from easel.app import Easel
 
 _SAME = ("use same sampler", "use same scheduler", "use same checkpoint", "none", "")
-# A1111's own always-on entries whose part the request's plain fields play.
-PLAIN_SCRIPTS = ("sampler", "seed", "refiner", "extra options", "comments")
+# A1111's own always-on entries that are no scripts here, and why they have no effect.
+PLAIN_SCRIPTS = {
+    **dict.fromkeys(("sampler", "seed", "refiner", "extra options", "comments"), "the request's own fields say this"),
+    "hypertile": "it is not part of this service",
+}
 
 _MOST_UNKNOWN = 100  # fields; each is compared with all that are known
 
@@ -141,7 +144,7 @@ def read_always_on(reading: Reading) -> tuple[ScriptCall, ...]:
     calls = []
     for name, value in reading.body.alwayson_scripts.items():
         if name.lower() in PLAIN_SCRIPTS:
-            reading.ignored(f"alwayson_scripts.{name}", "the request's own fields say this")
+            reading.ignored(f"alwayson_scripts.{name}", PLAIN_SCRIPTS[name.lower()])
             continue
         if isinstance(value, str):  # one of PAI's keys, misspelt?
             _refuse_unknown_script(reading.app, name)
