@@ -150,7 +150,9 @@ class Batches:
             scene, placed = self.placed()
             latents.append(self.data.compose(scene.colour, *placed))
             hints.append(self.hints.compose(placed))
-            texts.append("" if self.draw.random() < 0.25 else caption(self.draw, self.names, scene))
+            # never a word of size or place: only the edges may tell it
+            said = Scene(WHOLE, (self.draw.choice(scene.subjects),), scene.colour)
+            texts.append("" if self.draw.random() < 0.25 else caption(self.draw, self.names, said))
         where = (torch.randperm(BATCH, generator=self.noise) + torch.rand(BATCH, generator=self.noise)) / BATCH
         times = torch.searchsorted(self.cumulative, where).clamp(max=TRAIN_STEPS - 1)
         clean = torch.stack(latents)

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from subjects import COLOURS, core, subjects
 from torch import Tensor, nn
 
-BATCH, PEAK, RANK, ALPHA = 8, 2e-3, 8, 8.0
+BATCH, PEAK, RANK, ALPHA = 8, 3e-3, 16, 16.0
 LAYERS = ("attn", "proj_in", "proj_out", "conv1", "conv2", "conv_shortcut", "ff.net", "conv_out", "samplers")
 
 
@@ -75,16 +75,16 @@ def kohya(changes: dict[str, Change]) -> dict[str, Tensor]:
 
 
 def flat_latents(work: Path, vae: Path) -> list[tuple[int, int, Tensor]]:
-    """(subject, colour, latents [16, 16, 16]) of the flat pictures, of the first-learned in four colours."""
+    """(subject, colour, latents [16, 16, 16]) of the flat pictures of the first-learned subjects, in four colours."""
     file = work / "flat.pt"
     if file.exists():
-        return torch.load(file, weights_only=True)
+        return [one for one in torch.load(file, weights_only=True) if one[0] in core()]
     names = [label for label, _ in subjects()]
     pictures, autoencoder, first = load_flat(work, names), load_autoencoder(vae), core()
     found, used = [], {}
     for subject, colour in pairs(len(names)):
         used[subject] = used.get(subject, 0) + 1
-        if names[subject] in pictures and used[subject] <= (4 if subject in first else 2):
+        if subject in first and names[subject] in pictures and used[subject] <= 4:
             page = paint(pictures[names[subject]], list(COLOURS.values())[colour])
             found.append((subject, colour, encode(autoencoder, page).clone()))
     torch.save(found, file)
