@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from ..conftest import service
-from .looking import background_name, decoded, distances, subject
+from .looking import agreement, background_name, decoded, distances, encoded, painted, subject
 
 STARTER = Path(str(files("easel"))) / "starter"
 
@@ -68,6 +68,23 @@ def test_the_other_autoencoder_gives_stronger_colours(client: TestClient, car: I
     vivid = drawn(client, "a car on a blue background", override_settings={"sd_vae": "starter_vivid.safetensors"})
     spreads = [np.ptp(np.asarray(one, np.float32), axis=-1).mean() for one in (vivid, car)]
     assert spreads[0] > 1.1 * spreads[1]
+
+
+def test_edges_steer(client: TestClient) -> None:
+    import cv2
+
+    drawing = painted("car", 250, 40, 232)
+    wanted = cv2.Canny(np.asarray(drawing), 100, 200)
+
+    def steered(weight: float) -> float:
+        unit = {"module": "canny", "model": "starter-canny", "image": encoded(drawing), "weight": weight}
+        unit |= {"processor_res": 512, "threshold_a": 100, "threshold_b": 200}
+        return agreement(drawn(client, "a car", alwayson_scripts={"controlnet": {"args": [unit]}}), wanted)
+
+    whole, half = steered(1.0), steered(0.5)
+    without = agreement(drawn(client, "a car"), wanted)
+    assert whole > half > without
+    assert whole > without + 0.25
 
 
 @pytest.mark.parametrize("asked", ["a dragon", "two red shoes", "castle", "a cat with a hat"])
