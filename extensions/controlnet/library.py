@@ -83,8 +83,9 @@ class Library:
     def default(self, request: GenerationRequest) -> str:
         """What a unit without a model means: the starter's own, where the request runs on the starter; else "None"."""
         own = self._store.starter_controlnet()
-        on_starter = own is not None and self._store.checkpoint(request.checkpoint).family == "starter"
-        return own.name if on_starter else "None"
+        named = request.checkpoint
+        checkpoint = self._store.checkpoint(named) if named else self._store.default_checkpoint()
+        return own.name if own is not None and checkpoint.family == "starter" else "None"
 
     def fitting(self, kind: str) -> list[str]:
         """Titles of those that go with a control type, by their names."""

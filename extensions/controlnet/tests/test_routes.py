@@ -27,12 +27,13 @@ def picture(text: str) -> Any:
 def test_lists(easel_client: Any, nets: Path) -> None:
     assert get(easel_client, "version") == {"version": 3}
     assert get(easel_client, "settings") == {"control_net_unit_count": 3}
-    (depth, canny) = get(easel_client, "model_list")["model_list"]
+    (depth, canny, own) = get(easel_client, "model_list")["model_list"]
+    assert own == "starter-canny"
     assert depth.startswith("control_v11f1p_sd15_depth [")
     assert canny.startswith(f"{CANNY} [")
     write_net(nets, "late")
-    assert len(get(easel_client, "model_list?update=false")["model_list"]) == 2
-    assert len(get(easel_client, "model_list")["model_list"]) == 3
+    assert len(get(easel_client, "model_list?update=false")["model_list"]) == 3
+    assert len(get(easel_client, "model_list")["model_list"]) == 4
 
 
 def test_modules_that_can_run(easel_client: Any) -> None:

@@ -93,6 +93,12 @@ def test_names_of_a_model(steered: Steered, unit: dict[str, Any], name: str) -> 
     assert Path(passed.controls[0].model).stem == CANNY
 
 
+def test_without_a_model_it_is_the_starters_own(steered: Steered, unit: dict[str, Any]) -> None:
+    result, (passed,) = steered({**unit, "model": None})
+    assert Path(passed.controls[0].model).parts[-2:] == ("starter", "controlnet")
+    assert told(result, "controlnet[0]") == [("applied", "canny with starter-canny")]
+
+
 def test_a_diffusers_folder_goes_by_its_own_name(
     easel_app: Any, easel_client: Any, steered: Steered, unit: dict[str, Any], nets: Path
 ) -> None:
@@ -111,7 +117,6 @@ def test_a_diffusers_folder_goes_by_its_own_name(
     [
         ({"model": "control_v11p_sd15_cany"}, UnknownName, rf"did you mean '{CANNY} \["),
         ({"model": "None"}, BadRequest, "a ControlNet is needed"),
-        ({"model": None}, BadRequest, "a ControlNet is needed"),
         ({"model": "old_hed"}, BadRequest, "easel convert"),
         ({"module": "cany"}, UnknownName, "'canny'"),
         ({"module": "hed"}, NotAvailable, "models/Annotators/ControlNetHED.safetensors"),
