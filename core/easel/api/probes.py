@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse
 
 from easel.api.auth import user_of
 from easel.errors import BadRequest
@@ -26,6 +27,11 @@ def routes(app: Easel) -> APIRouter:
     async def config() -> dict[str, Any]:
         """A page without components."""
         return {"version": app.version, "mode": "blocks", "title": "Easel", "components": [], "dependencies": []}
+
+    @router.get("/robots.txt", response_class=PlainTextResponse)
+    async def robots() -> str:
+        """Nothing here is for search engines."""
+        return "User-agent: *\nDisallow: /\n"
 
     @router.get("/login_check")
     async def login_check() -> None:
