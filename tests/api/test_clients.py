@@ -48,8 +48,11 @@ def listening(service: Service) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Iterator[tuple[Service, str]]:
+    data = tmp_path_factory.mktemp("clients")
+    (data / "models").mkdir()
+    (data / "models" / "ControlNet").symlink_to(tiny_data / "models" / "ControlNet")
     with ExitStack() as stack:
-        service = start(stack, tmp_path_factory.mktemp("clients"), tiny_data, models=("tiny", "tiny2"))
+        service = start(stack, data, tiny_data, models=("tiny", "tiny2"))
         yield service, stack.enter_context(listening(service))
 
 
@@ -83,6 +86,19 @@ class TestWebuiapi:
             "sd_model_name"
         ] == "tiny2"  # fmt: skip
 
+    def test_extras(self, api: webuiapi.WebUIApi, picture: Image.Image) -> None:
+        one = api.extra_single_image(picture, upscaler_1=webuiapi.Upscaler.Lanczos, upscaling_resize=2)
+        assert one.image.size == (128, 128) and "Lanczos" in one.info
+        several = api.extra_batch_images([picture, picture], upscaler_1="Nearest", upscaling_resize=1.5)
+        assert [made.size for made in several.images] == [(96, 96)] * 2
+
+    def test_controlnet(self, api: webuiapi.WebUIApi, picture: Image.Image) -> None:
+        assert api.controlnet_version() >= 2
+        assert "canny" in api.controlnet_module_list() and len(api.controlnet_model_list()) == 2
+        assert api.controlnet_detect([picture], module="canny").image.size[1] == 512
+        unit = webuiapi.ControlNetUnit(image=picture, module="reference_only", weight=0.7)
+        assert api.txt2img(prompt="a cat", controlnet_units=[unit], **SIZE).image.size == (64, 64)
+
     def test_infotext(self, api: webuiapi.WebUIApi) -> None:
         made = api.txt2img(prompt="a cat", seed=5, **SIZE)
         assert api.png_info(made.image).info.startswith("a cat\nSteps: 4, Sampler: Euler a")
@@ -92,7 +108,14 @@ class TestWebuiapi:
         assert api.util_get_model_names() == sorted(one["title"] for one in api.get_sd_models())
         assert "Euler a" in api.util_get_sampler_names() and "karras" in api.util_get_scheduler_names()
         assert api.get_schedulers() and api.get_samplers() and len(api.get_latent_upscale_modes()) == 6
-        for many in (api.get_sd_vae(), api.get_loras(), api.get_prompt_styles()):
+        for many in (
+            api.get_sd_vae(),
+            api.get_loras(),
+            api.get_prompt_styles(),
+            api.get_hypernetworks(),
+            api.get_face_restorers(),
+            api.get_realesrgan_models(),
+        ):
             assert isinstance(many, list)
         assert "loaded" in api.get_embeddings() and set(api.get_scripts()) == {"txt2img", "img2img"}
         assert api.get_cmd_flags()["api"] is True and "ram" in api.get_memory()
@@ -129,6 +152,18 @@ class TestSdBackendClient:
         assert len(backend.submit_img2img(body).wait(timeout=60, poll_interval=0.05).images) == 1
         body.mask = picture.convert("L")
         assert len(backend.submit_inpaint(body).wait(timeout=60, poll_interval=0.05).images) == 1
+
+    def test_extras_and_controlnet(self, url: str, picture: Image.Image) -> None:
+        backend = A1111Webservice(url)
+        large = backend.submit_upscale(picture, 128, 128).wait(timeout=60, poll_interval=0.05)
+        assert large.images[0].size == (128, 128)
+        found = {one.name.lower(): one for one in backend.get_controlnet_preprocessors()}
+        seen = backend.submit_preprocessor_preview(picture, found["canny"]).wait(timeout=60, poll_interval=0.05)
+        assert len(seen.images) == 1
+        assert backend.get_controlnet_version() >= 2 and backend.get_controlnet_settings()
+        assert "Canny" in backend.get_controlnet_type_categories() and backend.get_controlnet_control_types()
+        assert len(backend.list_controlnet_models()) >= 2 and backend.list_hypernetworks() == []
+        assert backend.get_soft_inpainting_parameters()
 
     def test_lists(self, url: str) -> None:
         backend = A1111Webservice(url)
