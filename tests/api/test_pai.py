@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import http.server
+import io
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from .conftest import Serve, Service, png
+from .conftest import Serve, Service, opened, png, start
 
 SMALL = {"prompt": "a dog", "steps": 4, "width": 64, "height": 64, "seed": 7, "subseed": 1}
 
@@ -183,3 +185,116 @@ def test_a_linked_picture_from_inside_is_refused(service: Service, link: str) ->
     answer = service.client.post("/sdapi/v1/img2img", json=pai(image_link=link))
     assert answer.status_code == 422
     assert "not on the public internet" in answer.json()["parameters"]["error_msg"]
+
+
+# The vendor's three samples, their values as published; pictures are small here, models and the link are ours.
+SAMPLE = {"prompt": "cute dog ", "negative_prompt": "", "steps": 4, "width": 64, "height": 64, "cfg_scale": 7}
+OUTPAINTING = {
+    "alwayson_scripts": {
+        "sd_model_checkpoint": "tiny.safetensors",
+        "image_link": "LINK",
+        "sd_vae": "Automatic",
+        "save_dir": "data-oss/outputs",
+        "id_task": "14837",
+        "uid": "123",
+    },
+    "prompt": "girl",
+    "steps": 4,
+    "sampler_name": "DDIM",
+    "restore_faces": False,
+    "tiling": False,
+    "n_iter": 2,
+    "batch_size": 1,
+    "init_images": [],
+    "mask_blur": 4,
+    "resize_mode": 1,
+    "denoising_strength": 0.45,
+    "mask": None,
+    "inpainting_mask_invert": 0,
+    "inpainting_fill": 0,
+    "inpaint_full_res": 0,
+    "inpaint_full_res_padding": 32,
+    "width": 64,
+    "height": 64,
+    "seed": 1234,
+    "subseed": 1111,
+    "subseed_strength": 0,
+    "seed_resize_from_h": 0,
+    "seed_resize_from_w": 0,
+    "seed_enable_extras": False,
+    "cfg_scale": 7.5,
+    "script_name": "Outpainting mk2",
+    "script_args": ["Outpainting", 128, 8, ["left", "right", "up", "down"], 1, 0.05],
+}
+UNIT = {
+    "image_link": "LINK",
+    "enabled": True,
+    "module": "canny",
+    "model": "control_v11p_sd15_canny",
+    "weight": 1,
+    "resize_mode": "Crop and Resize",
+    "low_vram": False,
+    "processor_res": 512,
+    "threshold_a": 100,
+    "threshold_b": 200,
+    "guidance_start": 0,
+    "guidance_end": 1,
+    "pixel_perfect": True,
+    "control_mode": "Balanced",
+    "input_mode": "simple",
+    "batch_images": "",
+    "output_dir": "",
+    "loopback": False,
+}
+
+
+def linked(sample: Any, link: str) -> Any:
+    return json.loads(json.dumps(sample).replace("LINK", link))
+
+
+def files(answer: dict[str, Any], key: str = "image_url") -> list[Path]:
+    found = [Path(one) for one in answer["parameters"][key].split(",")]
+    for one in found:
+        with Image.open(one) as picture:
+            picture.verify()
+    return found
+
+
+@pytest.fixture(scope="module")
+def vendors(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Iterator[Service]:
+    data = tmp_path_factory.mktemp("vendors")
+    (data / "models").mkdir()
+    (data / "models" / "ControlNet").symlink_to(tiny_data / "models" / "ControlNet")
+    with ExitStack() as stack:
+        yield start(stack, data, tiny_data, "--fetch-allow", "127.0.0.1", "--token", "secret")
+
+
+def send(vendors: Service, route: str, body: Any) -> Any:
+    answer = vendors.client.post(f"/sdapi/v1/{route}", json=body, headers={"Authorization": "secret"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_samples_picture(vendors: Service) -> None:
+    plain = send(vendors, "txt2img", SAMPLE)
+    assert opened(plain["images"][0]).size == (64, 64)
+    save = {"sd_model_checkpoint": "tiny.safetensors", "save_dir": str(vendors.data / "data-oss" / "outputs")}
+    saved = send(vendors, "txt2img", SAMPLE | {"alwayson_scripts": save})
+    assert saved["images"] == [] and files(saved)[0].is_relative_to(vendors.data / "data-oss" / "outputs")
+
+
+def test_the_samples_outpainting(vendors: Service, link: str) -> None:
+    answer = send(vendors, "img2img", linked(OUTPAINTING, link))
+    parameters = answer["parameters"]
+    assert (answer["images"], parameters["id_task"], parameters["status"]) == ([], "14837", 0)
+    sizes = [Image.open(io.BytesIO(one.read_bytes())).size for one in files(answer)]
+    assert (320, 320) in sizes and parameters["seed"].startswith("1234")
+
+
+def test_the_samples_controlnet(vendors: Service, link: str) -> None:
+    keys = {"sd_model_checkpoint": "tiny.safetensors", "save_dir": "data-oss/outputs"}
+    body = SAMPLE | {"alwayson_scripts": keys | {"controlnet": {"args": [UNIT]}}}
+    answer = send(vendors, "txt2img", linked(body, link))
+    (mask,) = files(answer, "image_mask_url")
+    assert mask.is_relative_to(vendors.data / "data-oss" / "outputs" / "controlnet_mask")
+    assert len(files(answer)) == 1
