@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where [here]")
     check = add("check", _check, "check the folder of an extension; runs its code")
     check.add_argument("folder", type=Path, metavar="FOLDER")
+    install = add("install", _install, "put an extension into the data folder; runs nothing of it")
+    install.add_argument("source", type=Path, metavar="FOLDER|ZIP|WHEEL")
+    install.add_argument("--replace", action="store_true", help="in place of the one that is there")
     convert = add("convert", _convert, "rewrite pickled weights (.ckpt, .pt, .pth, .bin) as safetensors")
     convert.add_argument("file", type=Path)
     convert.add_argument("-o", "--output", type=Path, metavar="FILE")
@@ -215,6 +218,26 @@ def _new_extension(options: argparse.Namespace, rest: list[str]) -> int:
     folder = new_extension(options.name, options.into)
     print(f"made {folder}; next:\n  easel check {folder}\n  pytest {folder}")
     print("a service finds it in the folder extensions/ of its data folder, and in those of EASEL_EXTENSIONS_PATH")
+    return 0
+
+
+def _install(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.extensions.install import install
+    from easel.extensions.requirements import Unavailable, check_requirements
+    from easel.settings import read_settings
+
+    if not options.source.exists():
+        raise BadRequest("there is no such file", field="SOURCE", value=str(options.source))
+    root = read_settings(rest, os.environ).data_dir / "extensions"
+    manifest, folder = install(options.source, root, replace=options.replace)
+    print(f"{manifest.title} {manifest.version}: {manifest.summary}\nnow in {folder}")
+    for kind in ("hosts", "paths", "changes"):
+        print(f"{kind:<8} {', '.join(getattr(manifest.permissions, kind) or ()) or '(nothing declared)'}")
+    try:
+        check_requirements(manifest)
+    except Unavailable as error:
+        print(f"cannot run yet: it {error.message}")
+    print("a running service finds it with POST /easel/v1/extensions/rescan, others when they start")
     return 0
 
 
