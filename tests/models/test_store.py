@@ -178,6 +178,7 @@ def test_loras_answer_to_their_alias(tiny_store: ModelStore) -> None:
     assert [file.name for file in tiny_store.files("controlnet")] == [
         "control_v11f1p_sd15_depth",
         "control_v11p_sd15_canny",
+        "starter-canny",
     ]
     with pytest.raises(UnknownName, match="lora"):
         tiny_store.find("lora", "nonsense")
