@@ -19,6 +19,7 @@ from easel import BadRequest, Job
 
 from .shelf import Sampling, Shelved
 
+_COLDEST = 1e-3  # a temperature below is 0: dividing by it would leave no numbers
 TURN = 0.2  # seconds of words before the engine has its turn again
 
 
@@ -114,7 +115,7 @@ def shares_of(logits: Tensor, ids: Tensor, sampling: Sampling) -> Tensor:
     seen = logits.gather(1, ids)
     penalty = sampling.repetition_penalty
     logits = logits.scatter(1, ids, torch.where(seen < 0, seen * penalty, seen / penalty))
-    if sampling.temperature == 0:
+    if sampling.temperature < _COLDEST:
         return torch.zeros_like(logits).scatter(1, logits.argmax(dim=1, keepdim=True), 1.0)
     logits = logits / sampling.temperature
     if 0 < sampling.top_k < logits.shape[1]:
@@ -123,6 +124,7 @@ def shares_of(logits: Tensor, ids: Tensor, sampling: Sampling) -> Tensor:
         ordered, order = logits.sort(descending=True)
         shares = ordered.softmax(dim=1)
         beyond = shares.cumsum(dim=1) - shares >= sampling.top_p
+        beyond[:, 0] = False  # the likeliest stays, however small top p is
         logits = logits.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), -torch.inf)
     return logits.softmax(dim=1)
 

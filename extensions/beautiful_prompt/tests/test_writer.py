@@ -62,6 +62,11 @@ def test_shares_are_those_of_the_library(temperature: float, k: int, p: float, p
     assert torch.equal(ours, theirs(ids, logits).softmax(dim=1))
 
 
+@pytest.mark.parametrize("least", [{"top_p": 5e-324}, {"temperature": 1e-40}, {"top_k": 1}])
+def test_the_least_of_an_option_is_the_likeliest_word(written: Any, least: dict[str, float]) -> None:
+    assert written([1], max_new_tokens=8, **least) == written([2], max_new_tokens=8, temperature=0)
+
+
 def test_seeds_draw_apart_and_touch_no_other_randomness(written: Any) -> None:
     import torch
 
