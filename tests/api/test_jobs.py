@@ -32,12 +32,14 @@ def finished(service: Service, identity: str) -> Any:
 
 
 def test_a_job_from_its_submission_to_its_picture(service: Service) -> None:
-    identity = submit(service, SMALL | {"force_task_id": "mine", "prompt": "a dog<lorra:x>"})
+    identity = submit(service, SMALL | {"force_task_id": "mine", "prompt": "a dog<lorra:x>", "stepps": 5})
     found = finished(service, identity)
     assert (found["state"], found["progress"], found["id_task"]) == ("done", 1.0, "mine")
     assert job(service, "mine") == found and found["info"]["all_seeds"] == [7]
     (line,) = (one for one in found["report"] if "lorra" in one["item"])
     assert (line["item"], line["outcome"]) == ("<lorra:x>", "ignored")
+    (line,) = (one for one in found["report"] if one["item"] == "stepps")
+    assert line["outcome"] == "ignored" and "did you mean steps" in line["reason"]
     (image,) = found["images"]
     answer = service.client.get("/" + image["url"])
     assert answer.headers["content-type"] == "image/png"

@@ -68,7 +68,9 @@ async def _generate(app: Easel, body: Txt2ImgBody | Img2ImgBody, request: Reques
     once = _once(body, request)
     asked = await asyncio.to_thread(read_request, app, body)
     user = user_of(request).name
-    job = await asyncio.to_thread(app.jobs.submit, asked.request, user=user, name=asked.name, once=once)
+    job = await asyncio.to_thread(
+        app.jobs.submit, asked.request, user=user, name=asked.name, once=once, told=asked.report
+    )
     if "respond-async" in request.headers.get("prefer", "").lower():
         told = {"id": job.id, "id_task": job.name, "url": f"easel/v1/jobs/{job.id}"}
         return JSONResponse(told, 202, {"Preference-Applied": "respond-async", "Location": f"/{told['url']}"})

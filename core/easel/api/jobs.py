@@ -110,7 +110,7 @@ def _described(app: Easel, job: Job) -> dict[str, Any]:
         case Result():
             described |= {
                 "info": dict(outcome.info),
-                "report": [asdict(line) for line in outcome.report],
+                "report": [asdict(line) for line in (*job.told, *outcome.report)],
                 "trace": [asdict(line) for line in outcome.trace[:TRACED]],
                 "warnings": list(outcome.warnings),
                 "seconds": {part: round(seconds, 4) for part, seconds in outcome.seconds.items()},

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +20,7 @@ from easel.jobs.record import Once, Record
 from easel.jobs.shelf import Shelf
 from easel.values.job import Job, JobState, Progress
 from easel.values.request import GenerationRequest
-from easel.values.result import Result
+from easel.values.result import ReportLine, Result
 
 log = logging.getLogger("easel.jobs")
 Signal = Literal["interrupt", "skip", "cancel"]
@@ -96,14 +96,22 @@ class Jobs:
 
     # -- for callers
 
-    def submit(self, request: GenerationRequest, *, user: str = "", name: str = "", once: Once | None = None) -> Job:
+    def submit(
+        self,
+        request: GenerationRequest,
+        *,
+        user: str = "",
+        name: str = "",
+        once: Once | None = None,
+        told: Sequence[ReportLine] = (),
+    ) -> Job:
         """Queue a request; sent `once` before, the earlier job is the answer, unless that failed or was cancelled.
 
         Errors: JobRefused (line full, refused by an `admit_job` hook), BadRequest (a key used for something else).
         """
         if (earlier := self._earlier(user, once)) is not None:
             return earlier
-        job = Job(id=uuid.uuid4().hex, user=user, name=name, request=request)
+        job = Job(id=uuid.uuid4().hex, user=user, name=name, request=request, told=tuple(told))
         self._admit(job)
         record = Record(job, once)
         with self._lock:

@@ -86,6 +86,7 @@ class Job:
     runner: JobRunner | None = None
     on_progress: Callable[[Progress], None] | None = None
     warnings: list[str] = field(default_factory=list)
+    told: tuple[ReportLine, ...] = ()  # what was known of the request before it became a job
     report: list[ReportLine] = field(default_factory=list)
     trace: list[TraceLine] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
