@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from easel.values.result import Result
 
 _BODIES: Mapping[str, type[Txt2ImgBody | Img2ImgBody]] = {"txt2img": Txt2ImgBody, "img2img": Img2ImgBody}
-_SCHEMA = {"oneOf": [{"$ref": f"#/components/schemas/{body.__name__}"} for body in _BODIES.values()]}
+_SCHEMA = {"anyOf": [{"$ref": f"#/components/schemas/{body.__name__}"} for body in _BODIES.values()]}
 
 
 def routes(app: Easel) -> APIRouter:
