@@ -261,7 +261,7 @@ class Jobs:
                     record.deliveries -= deliberate  # not this job's fault
                     self._queue.put(record.job.user, record, front=True)
             else:
-                self._finish(record, JobState.FAILED, WorkerLost(f"{WorkerLost().message.rstrip('.')}{because}"))
+                self._finish(record, JobState.FAILED, WorkerLost(f"{WorkerLost().message.rstrip('.')}{because or '.'}"))
 
     def unable(self, reason: str) -> None:
         """The worker cannot be started: nobody who waits in line waits for nothing."""
