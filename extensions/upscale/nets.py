@@ -36,8 +36,21 @@ class Net:
     def enlarge(self, picture: Pixels, tile: int, overlap: int) -> Pixels:
         """An RGB picture `scale` times as large; `tile` and `overlap` in its own pixels, 0: in one piece.
 
-        Overlapping parts are blended linearly, so that no seams show.
+        Overlapping parts are blended linearly, so that no seams show. Where memory does not suffice, tiles are halved.
         """
+        import torch
+
+        while True:
+            try:
+                return self._in_tiles(picture, tile, overlap)
+            except torch.OutOfMemoryError:
+                whole = max(picture.size)
+                tile = min(tile or whole, whole) // 2
+                if tile < _MULTIPLE:
+                    raise
+            torch.cuda.empty_cache()  # after the error, which holds the tensors, is gone; nothing without a GPU
+
+    def _in_tiles(self, picture: Pixels, tile: int, overlap: int) -> Pixels:
         import torch
 
         pixels = torch.from_numpy(np.array(picture.convert("RGB"), np.float32) / 255).permute(2, 0, 1)[None]

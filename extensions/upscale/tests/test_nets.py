@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from easel_extensions.upscale.nets import load_net
+from easel_extensions.upscale.nets import Net, load_net
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -53,6 +53,30 @@ def test_tiles_make_no_seams(tile: int, overlap: int) -> None:
     whole, tiled = net.enlarge(picture, 0, 0), net.enlarge(picture, tile, overlap)
     assert tiled.size == whole.size == (288, 200)
     assert distance(tiled, whole) < (1.0 if tile > 1 else 8.0)
+
+
+def short_of_memory(most: int, net: Net) -> Net:
+    """The network on a device that has room for tiles of up to `most` pixels."""
+
+    def model(part: torch.Tensor) -> torch.Tensor:
+        if part.shape[2] * part.shape[3] > most:
+            raise torch.OutOfMemoryError
+        return net.model(part)  # type: ignore[no-any-return]
+
+    return Net(net.scale, model, net.device)
+
+
+@pytest.mark.parametrize("tile", [0, 64, 1000])
+def test_tiles_are_halved_where_memory_does_not_suffice(tile: int) -> None:
+    net = load_net(SHIPPED, "cpu")
+    picture = disc(72).crop((0, 0, 72, 50))
+    tiled = short_of_memory(32 * 40, net).enlarge(picture, tile, 8)
+    assert tiled.size == (288, 200) and distance(tiled, net.enlarge(picture, 0, 0)) < 1.0
+
+
+def test_no_room_for_the_least_tile_is_an_error() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        short_of_memory(0, load_net(SHIPPED, "cpu")).enlarge(disc(72), 0, 8)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 70), (8, 8)])
