@@ -22,7 +22,7 @@ FOLDERS: Mapping[Kind, tuple[str, ...]] = {
     "embedding": ("embeddings",),
     "controlnet": ("models/ControlNet",),
     "hypernetwork": ("models/hypernetworks",),
-    "upscaler": ("models/ESRGAN", "models/RealESRGAN", "models/SwinIR", "models/DAT"),
+    "upscaler": ("models/ESRGAN", "models/RealESRGAN", "models/SwinIR", "models/DAT", "models/BSRGAN", "models/ScuNET"),
 }
 TREE = (
     *(folder for folders in FOLDERS.values() for folder in folders),

@@ -64,6 +64,14 @@ def model_store(settings: Settings) -> ModelStore:
         "embedding": (settings.embeddings_dir,),
         "controlnet": (settings.controlnet_dir,),
         "hypernetwork": (settings.hypernetwork_dir,),
+        "upscaler": (
+            settings.esrgan_models_path,
+            settings.realesrgan_models_path,
+            settings.bsrgan_models_path,
+            settings.dat_models_path,
+            settings.scunet_models_path,
+            settings.swinir_models_path,
+        ),
     }
     return ModelStore(
         settings.data_dir,
