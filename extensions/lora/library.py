@@ -49,6 +49,9 @@ def find(name: str, files: Iterable[LoraFile]) -> LoraFile | str:
     known = list(files)
     for word_of in (lambda file: file.name, _stem, lambda file: file.alias):
         fitting = [file for file in known if word_of(file) == name]
+        fitting = [file for file in fitting if file.refused_reason is None] or fitting[
+            :1
+        ]  # a pickle beside its rewrite
         if len(fitting) > 1:
             return f"{name!r} may mean {' or '.join(file.name for file in fitting)}"
         if fitting:

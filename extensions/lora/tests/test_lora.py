@@ -81,6 +81,14 @@ def test_a_file_in_a_folder_and_the_hash_its_trainer_gave(word: str, easel_gener
     assert f'"{word}: abcdef012345"' in easel_generate(f"<lora:{word}:0.5>").images[0].infotext
 
 
+def test_a_refused_file_does_not_hide_its_rewrite(easel_app: App, easel_generate: Generate, loras: Path) -> None:
+    (loras / "ink.pt").write_bytes(b"a pickle")
+    easel_app.refresh_models()
+    assert easel_generate("fox <lora:ink:1>").warnings == ()
+    (adapter,) = adapters(easel_app)
+    assert adapter.file.endswith("ink.safetensors")
+
+
 @pytest.mark.parametrize(
     ("tag", "words"),
     [
