@@ -67,6 +67,7 @@ def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
     request = job.request
     if request.restore_faces:
         ignored(job, "restore_faces", "no face restorer is installed")
+        job.request = request = replace(request, restore_faces=False)
     model = ModelSpec(checkpoint=request.checkpoint, vae=request.vae, tiling=request.tiling)
     job.tell(Progress(stage="load", parts=_parts(request)))
     facts = engine.facts(job, model)
