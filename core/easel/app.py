@@ -79,6 +79,10 @@ class Easel:
         if extension:  # the core's own tasks (`pipeline.upkeep`) are known to workers alone
             self.extensions.hooks.task(called).parse(arguments)
         request = GenerationRequest(kind="task", task=called, options=self.options.resolve({}))
+        return await self.run(request, user=user)
+
+    async def run(self, request: GenerationRequest, *, user: str = "") -> Result:
+        """Run a request in a worker and wait; a caller that gives up cancels it. Errors: JobRefused, its failure."""
         job = await asyncio.to_thread(self.jobs.submit, request, user=user)
         try:
             return await self.jobs.wait(job)

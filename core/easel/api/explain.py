@@ -35,12 +35,7 @@ def routes(app: Easel) -> APIRouter:
     async def explain(body: dict[str, Any] = Body(), *, request: Request) -> dict[str, Any]:  # noqa: B008 - FastAPI's
         """What a body of txt2img or img2img would do. `kind` says which; without it, `init_images` does."""
         asked = await asyncio.to_thread(read_explained, app, body)
-        job = await asyncio.to_thread(app.jobs.submit, asked.request, user=user_of(request).name)
-        try:
-            result = await app.jobs.wait(job)
-        except asyncio.CancelledError:
-            app.jobs.signal("cancel", job)
-            raise
+        result = await app.run(asked.request, user=user_of(request).name)
         return await asyncio.to_thread(explanation, app, asked, result)
 
     return router
