@@ -181,6 +181,44 @@ def test_a1111s_flags_switch_off(flag: str, own: str, added: str, write: Write, 
     assert (row(client, "lora")["state"], row(client, "echo")["state"]) == (own, added)
 
 
+def test_settings_are_changed_and_kept(write: Write, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = """
+    from pydantic import BaseModel, Field
+    class Model(BaseModel):
+        word: str = "hello"
+        times: int = Field(1, ge=1, le=9)
+    """
+    hook = "def process_images(self, images, job): job.warn(self.settings.word * self.settings.times)"
+    write("echo", f"settings_model = Model\n@hookimpl\n{hook}", head=head)
+    write("off", enabled=False)
+    client = start()
+    path = "/easel/v1/extensions/echo/settings"
+
+    def put(values: dict[str, object], on: str = path) -> tuple[int, str]:
+        answer = client.put(on, json=values)
+        return answer.status_code, answer.json().get("detail", "")
+
+    told = client.get(path).json()
+    assert (told["values"], told["fixed"]) == ({"word": "hello", "times": 1}, [])
+    assert told["schema"]["properties"]["times"]["maximum"] == 9
+    assert put({"times": 2})[0] == 200
+    assert "hellohello" in warnings(client)
+    for values, words in ({"time": 2}, "times"), ({"times": 10}, "settings.times"), ({"times": "x"}, "settings.times"):
+        status, detail = put(values)
+        assert status == 422
+        assert words in detail
+    assert client.get(path).json()["values"] == {"word": "hello", "times": 2}
+    assert put({"x": 1}, "/easel/v1/extensions/off/settings")[0] == 409
+    assert put({}, "/easel/v1/extensions/nobody/settings")[0] == 404
+    monkeypatch.setenv("EASEL_EXT_ECHO__WORD", "ahoy")
+    client = start()  # what was stored is remembered, the environment comes first
+    told = client.get(path).json()
+    assert (told["values"], told["fixed"]) == ({"word": "ahoy", "times": 2}, ["word"])
+    assert put({"word": "hi"})[0] == 422
+    assert put({})[0] == 200
+    assert "ahoy" in warnings(client)
+
+
 def test_only_operators_switch(write: Write, start: Start) -> None:
     write("users", "@hookimpl\ndef authenticate(self, request): return User(request.headers['x-user'], admin=False)")
     client = start()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Depends
 
 from easel.api.auth import refuse_unless_operator
+from easel.api.sdapi_models import Dict
 from easel.errors import NotFound, UnknownName
 
 if TYPE_CHECKING:
     from easel.app import Easel
+    from easel.extensions.configuration import ExtensionSettings
     from easel.extensions.status import ExtensionStatus
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 def routes(app: Easel) -> APIRouter:
@@ -56,11 +59,26 @@ def routes(app: Easel) -> APIRouter:
         """Let an extension out of quarantine, with a clean slate."""
         return _row(app, await asyncio.to_thread(_known, app.extensions.release, name))
 
+    @own.get("/{name}/settings")
+    async def settings(name: str) -> Row:
+        """What an extension that is on can be set to (`schema`), is (`values`), and the environment fixes (`fixed`)."""
+        return _settings(_known(app.extensions.settings, name))
+
+    @own.put("/{name}/settings")
+    async def configure(name: str, body: Dict) -> Row:
+        """Store settings, all others by default, and begin anew with them, here and in the worker."""
+        _known(app.extensions.status, name)
+        return _row(app, await asyncio.to_thread(app.extensions.configure, name, body))
+
     router.include_router(own)
     return router
 
 
-def _known(call: Callable[[str], ExtensionStatus], name: str) -> ExtensionStatus:
+def _settings(found: ExtensionSettings) -> Row:
+    return {"schema": found.schema, "values": found.values, "fixed": found.fixed}
+
+
+def _known(call: Callable[[str], T], name: str) -> T:
     try:
         return call(name)
     except UnknownName as error:  # in a path, not in a body

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from easel.errors import ExtensionError
-from easel.extensions.hooks import Owned
+from easel.extensions.hooks import Hooks, Owned
+
+
+def pages(
+    alone: Hooks, app: Any, taken: Iterable[str], routers: Iterable[Owned], tabs: Iterable[Owned]
+) -> tuple[tuple[Owned, ...], tuple[Owned, ...]]:
+    """The routers and tabs of a set of one extension, beside those of others; `taken` are the core's routes.
+
+    Errors: ExtensionError for what it raises, and for a name that somebody has already.
+    """
+    own_routers, own_tabs = alone.register_routes(app), alone.register_tabs(app)
+    theirs = {name: one.extension for one in routers for name in routes_of(one)}
+    mine = [(one.extension, name) for one in own_routers for name in dict.fromkeys(routes_of(one))]
+    refuse_taken("register_routes", mine, dict.fromkeys(taken, "") | theirs)
+    theirs = {name: one.extension for one in tabs for name in tabs_of(one)}
+    refuse_taken("register_tabs", [(one.extension, name) for one in own_tabs for name in tabs_of(one)], theirs)
+    return own_routers, own_tabs
 
 
 def routes_of(owned: Owned) -> Iterator[str]:

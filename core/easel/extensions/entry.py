@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from easel.errors import EaselError
 from easel.extensions.extension import Extension
-from easel.extensions.finder import Found
+from easel.extensions.finder import Found, find_extensions
 from easel.extensions.hooks import Owned
 from easel.extensions.loader import forget_modules
 from easel.extensions.manifest import Permissions
@@ -15,6 +17,30 @@ from easel.extensions.requirements import Unavailable
 from easel.extensions.status import ExtensionStatus, State
 
 log = logging.getLogger(__name__)
+
+
+def entries_of(roots: Iterable[Path], before: Mapping[str, Entry]) -> tuple[dict[str, Entry], tuple[Entry, ...]]:
+    """What the folders hold now, by name, and those that another of their name shadows.
+
+    Who is as it was `before` stays; an extension whose manifest changed begins anew.
+    """
+    entries: dict[str, Entry] = {}
+    shadowed = []
+    for found in find_extensions(roots):
+        if found.shadowed_by is not None:
+            reason = f"{found.shadowed_by} has the same name and comes first"
+            shadowed.append(Entry(found, State.FOUND, reason))
+            continue
+        known = before.get(found.name)
+        if known is not None and known.found == found:
+            entries[found.name] = known
+            continue
+        entries[found.name] = Entry(found)
+        if found.manifest is None:
+            entries[found.name].state, entries[found.name].reason = State.FAILED, found.reason
+        elif known is not None:
+            forget_modules(found.manifest)
+    return entries, tuple(shadowed)
 
 
 @dataclass(slots=True, eq=False)

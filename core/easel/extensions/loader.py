@@ -20,6 +20,7 @@ import pluggy
 
 from easel import hookspecs
 from easel.errors import ExtensionError
+from easel.extensions.configuration import read_settings
 from easel.extensions.extension import Extension, Place
 from easel.extensions.guard import failure
 from easel.extensions.manifest import FILE, Manifest
@@ -102,29 +103,6 @@ def _explain(extension: Extension, manager: pluggy.PluginManager) -> str:
         if wrong:
             return f"{hook} has no argument {wrong[0]!r}; allowed: {', '.join(allowed) or 'none'}"
     return ""
-
-
-def read_settings(entry: type[Extension], name: str, environment: Mapping[str, str], stored: Mapping[str, Any]) -> Any:
-    """The extension's settings: of the environment, else as stored, else by default. Errors: ValueError."""
-    model = entry.settings_model
-    if model is None:
-        return None
-    given = from_environment(name, environment)
-    prefix = _prefix(name)
-    unknown = [key for key in given if key not in model.model_fields]
-    if unknown:
-        raise ValueError(f"{prefix}{unknown[0].upper()} is no setting; allowed: {', '.join(model.model_fields)}")
-    return model.model_validate({**{key: stored[key] for key in stored if key in model.model_fields}, **given})
-
-
-def from_environment(name: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """What the environment sets of an extension's settings."""
-    prefix = _prefix(name)
-    return {key.removeprefix(prefix).lower(): value for key, value in environment.items() if key.startswith(prefix)}
-
-
-def _prefix(name: str) -> str:
-    return f"EASEL_EXT_{name.replace('-', '_').upper()}__"
 
 
 def import_package(manifest: Manifest, folder: Path) -> ModuleType:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from easel.errors import EaselError, ExtensionError, Forbidden, NotAvailable, UnknownName
+from easel.errors import Conflict, EaselError, ExtensionError, Forbidden, NotAvailable, UnknownName
 from easel.extensions import claims
-from easel.extensions.entry import Entry
+from easel.extensions.configuration import ExtensionSettings
+from easel.extensions.entry import Entry, entries_of
 from easel.extensions.extension import Extension
-from easel.extensions.finder import find_extensions
 from easel.extensions.hooks import Hooks
-from easel.extensions.loader import forget_modules, load_extension
+from easel.extensions.loader import load_extension
 from easel.extensions.memory import Memory, Remembered
 from easel.extensions.quarantine import Quarantine
 from easel.extensions.requirements import check_requirements
@@ -188,10 +188,24 @@ class Registry:
             self._settle(retry=before - set(names))
         self._sets.shut_down_unused()
 
-    def renew(self, name: str) -> ExtensionStatus:
-        """Make a fresh instance of an extension that is on, e.g. with other settings. Errors: UnknownName."""
+    def settings(self, name: str) -> ExtensionSettings:
+        """What an extension that is on can be set to, and is. Errors: UnknownName, Conflict (it is not on)."""
+        instance = self._entry(name).instance
+        if instance is None:
+            raise Conflict(f"extension {name!r} is not on: it cannot say what its settings are")
+        return ExtensionSettings.of(instance, self.environment)
+
+    def configure(self, name: str, values: Mapping[str, Any]) -> ExtensionStatus:
+        """Keep these settings, also over restarts, and begin anew with them; none: the defaults.
+
+        Errors: UnknownName, BadRequest (values), Conflict (it is not on; the defaults are possible even then).
+        """
         with self._switching:
-            self._entry(name).switch_off(State.DISABLED, "")
+            entry = self._entry(name)
+            if values:
+                self.settings(name).check(values)
+            self._memory.change("settings", name, dict(values) or None)
+            entry.switch_off(State.DISABLED, "")
             self._settle(retry=(name,))
         return self._settled(name)
 
@@ -269,24 +283,7 @@ class Registry:
     # Inside; called by one thread at a time, which holds `_switching`.
 
     def _look(self) -> None:
-        """Read the folders; an extension whose manifest changed begins anew."""
-        before, shadowed = self._entries, []
-        entries: dict[str, Entry] = {}
-        for found in find_extensions(self.roots):
-            if found.shadowed_by is not None:
-                reason = f"{found.shadowed_by} has the same name and comes first"
-                shadowed.append(Entry(found, State.FOUND, reason))
-                continue
-            known = before.get(found.name)
-            if known is not None and known.found == found:
-                entries[found.name] = known
-                continue
-            entries[found.name] = Entry(found)
-            if found.manifest is None:
-                entries[found.name].state, entries[found.name].reason = State.FAILED, found.reason
-            elif known is not None:
-                forget_modules(found.manifest)
-        self._entries, self._shadowed = entries, tuple(shadowed)
+        self._entries, self._shadowed = entries_of(self.roots, self._entries)
 
     def _off_because(self, entry: Entry, remembered: Remembered) -> tuple[State, str] | None:
         """Why an extension is not to be on; None: it is."""
@@ -359,20 +356,14 @@ class Registry:
         """Collect its routes and tabs; of two that want the same name, the second is set aside."""
         assert entry.instance is not None and self._taken is not None
         others = [one for one in self._enabled() if one is not entry]
+        routers = [one for each in others for one in each.routers]
+        tabs = [one for each in others for one in each.tabs]
         try:
             alone = Hooks.build((), (entry.instance,))
-            routers, tabs = alone.register_routes(self._app), alone.register_tabs(self._app)
-            theirs = {name: one.extension for each in others for one in each.routers for name in claims.routes_of(one)}
-            mine = [(one.extension, name) for one in routers for name in dict.fromkeys(claims.routes_of(one))]
-            claims.refuse_taken("register_routes", mine, dict.fromkeys(self._taken, "") | theirs)
-            theirs = {name: one.extension for each in others for one in each.tabs for name in claims.tabs_of(one)}
-            mine = [(one.extension, name) for one in tabs for name in claims.tabs_of(one)]
-            claims.refuse_taken("register_tabs", mine, theirs)
+            entry.routers, entry.tabs = claims.pages(alone, self._app, self._taken, routers, tabs)
         except ExtensionError as error:
             self._shut_down(entry.instance)
             entry.set_aside(error)
-        else:
-            entry.routers, entry.tabs = routers, tabs
 
     def _swap(self) -> None:
         """Put a new set in force; who cannot be part of it is set aside."""
