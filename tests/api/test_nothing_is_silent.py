@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import string
 from typing import Any
@@ -112,3 +113,11 @@ def test_forms_of_an_entry_that_mean_the_same(service: Service, entry: Any) -> N
     body = SMALL | {"prompt": "a {red|red} cat", "alwayson_scripts": {"DYNAMIC prompts": entry}}
     service.post("txt2img", body)
     assert service.engine.called("encode_prompts")[-1].arguments["positive"] == ("a {red|red} cat",)
+
+
+def test_what_was_ignored_is_not_told_as_done(service: Service) -> None:
+    answer = service.client.post("/sdapi/v1/txt2img", json=SMALL | {"restore_faces": True})
+    told = json.loads(answer.json()["info"])
+    assert "Face restoration" not in told["infotexts"][0]
+    assert told["restore_faces"] is False
+    assert [line["outcome"] for line in told["easel"]["report"] if line["item"] == "restore_faces"] == ["ignored"]
