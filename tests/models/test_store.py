@@ -16,6 +16,8 @@ import pytest
 from easel.errors import RefusedFile, UnknownName
 from easel.models.layout import MAX_HEADER, read_layout
 from easel.models.store import STARTER, ModelStore
+from easel.settings import read_settings
+from easel.worker.workplace import model_store
 
 TITLE = "tiny.safetensors [098a18ca9c]"
 SHA256 = "098a18ca9ca5e198aaf864c71f6e644c661f3ca94f5c2a8b8c52dc468646974e"
@@ -247,3 +249,12 @@ def test_looking_at_models_needs_no_torch(tiny_data: Path) -> None:
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     subprocess.run([sys.executable, "-c", code, tiny_data], env=env, check=True)
+
+
+@pytest.mark.parametrize("network", ["esrgan", "realesrgan", "bsrgan", "dat", "scunet", "swinir"])
+def test_a1111s_folder_flags_for_upscalers(network: str, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "mine.safetensors").touch()
+    words = ["--data-dir", str(tmp_path / "data"), f"--{network}-models-path", str(folder)]
+    assert [file.name for file in model_store(read_settings(words, {})).files("upscaler")] == ["mine"]

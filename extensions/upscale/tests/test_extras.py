@@ -13,9 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from easel.settings import read_settings
 from easel.testing import EaselUnderTest
-from easel.worker.workplace import model_store
 
 NET = "R-ESRGAN AnimeVideo 4x"
 TO_SIZE = {"resize_mode": 1, "upscaling_resize_w": 100, "upscaling_resize_h": 60}
@@ -135,15 +133,6 @@ def test_a_file_that_is_put_there_is_found(easel_client: TestClient, easel_app: 
     assert {"name": "mine", "path": "models/ESRGAN/mine.safetensors", "scale": 4} in listed
     answer = easel_client.post("/sdapi/v1/extra-single-image", json={"image": png(), "upscaler_1": "broken"})
     assert answer.status_code == 422 and "holds no upscaling network" in answer.text
-
-
-@pytest.mark.parametrize("network", ["esrgan", "realesrgan", "bsrgan", "dat", "scunet", "swinir"])
-def test_a1111s_folder_flags(network: str, tmp_path: Path) -> None:
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    shutil.copy(SHIPPED, folder / "mine.safetensors")
-    words = ["--data-dir", str(tmp_path / "data"), f"--{network}-models-path", str(folder)]
-    assert [file.name for file in model_store(read_settings(words, {})).files("upscaler")] == ["mine"]
 
 
 def test_face_restorers(easel_client: TestClient) -> None:
