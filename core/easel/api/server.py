@@ -24,12 +24,15 @@ from easel.api import (
     login,
     probes,
     progress,
+    streams,
     upkeep,
+    watch,
 )
 from easel.api.auth import Credentials, Gatekeeper
 from easel.api.describe import ANSWERS
 from easel.api.extension_routes import Api
 from easel.api.middleware import BodyGuard, CallFrame, RateLimit
+from easel.api.replay import Replay
 from easel.api.sessions import Sessions
 from easel.errors import NotFound
 
@@ -52,9 +55,14 @@ def create_api(app: Easel) -> FastAPI:
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(app.start)
         await asyncio.to_thread(app.extensions.mount, own_routes)
+        if app.queue is not None:
+            replay = Replay(app, api)
+            await app.queue.start(replay.perform, replay.failure)
         try:
             yield
         finally:
+            if app.queue is not None:
+                await app.queue.stop()
             await asyncio.to_thread(app.stop)
 
     settings = app.settings
@@ -66,6 +74,9 @@ def create_api(app: Easel) -> FastAPI:
         api.include_router(module.routes(app))
     if not settings.api:
         api.include_router(_switched_off())
+    if app.queue is not None:
+        api.include_router(streams.routes(app.queue))
+        api.include_router(watch.routes(app.queue))
     credentials = Credentials.of(settings)
     sessions = (
         None
@@ -110,7 +121,8 @@ def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Session
         allow_headers=["*"],
         allow_credentials=True,
     )
-    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix)
+    alias = "" if app.queue is not None else f"/api/predict/{settings.service_name}"
+    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix, alias=alias)
 
 
 def _switched_off() -> APIRouter:
