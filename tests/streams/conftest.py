@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from easel.bench.redis_server import MISSING, RedisServer, can_start
 from easel.streams.items import REQUEST_ID
 from easel.streams.redis_store import RedisStore
 from easel.streams.sqlite_store import SqliteStore
 from easel.streams.store import Put, StreamStore
-
-from .redis_server import MISSING, RedisServer
 
 INPUT, SINK, WORKERS = "sd", "sd/sink", "sd"
 
@@ -31,7 +29,7 @@ def put(data: bytes = b"x", priority: int = 0, key: str = "", **tags: str) -> Pu
 
 @pytest.fixture(scope="session")
 def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if shutil.which("redis-server") is None:
+    if not can_start():
         pytest.skip(MISSING)
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server

@@ -1,14 +1,14 @@
 -- The streams of a service in Redis. Each call is one operation, which nothing comes between; Redis logs it as one MULTI/EXEC.
--- KEYS: those of each stream concerned, in the order of `stream`, then those of the ledger. ARGV: operation, stream, …
+-- What redis_put.lua defines stands before this. KEYS: those of each stream concerned, in the order of `stream`, then the
+-- ledger's. ARGV: operation, stream, …
 -- What an operation costs depends on how many items it is about, never on how many there are (filters by tag apart).
 --
 -- An item is an entry `<index>-0` of the stream `items`. `at` is its index as 16 digits, `rank` its priority as 19 digits that
 -- sort highest first; "rank:at" is its `order`, its place in the line. A record says which groups have the item: JSON
 -- {rank, groups: {group: [state, consumer, count]}}. Names are joined by "\1", which they cannot have in them.
 
-local call = redis.call
 local PENDING, RETURNED, DONE = 0, 1, 2
-local KEYS_KEPT, LINES_KEPT = 100000, 100000
+local LINES_KEPT = 100000
 local AT_ONCE = 1000 -- items looked at for a filter, before others get their turn
 
 local function stream(number)
@@ -17,25 +17,21 @@ local function stream(number)
     items = KEYS[first + 1],      -- stream: the items
     given = KEYS[first + 2],      -- text: the highest index ever given
     line = KEYS[first + 3],       -- sorted set of orders
-    records = KEYS[first + 4],    -- hash: at -> record
-    held = KEYS[first + 5],       -- sorted set of group\1consumer\1at
-    returned = KEYS[first + 6],   -- sorted set of group\1order
-    done = KEYS[first + 7],       -- sorted set: at of items that some group is done with
-    cursors = KEYS[first + 8],    -- hash: group\1scope\1rank -> at; saves looking, nothing more
-    consumers = KEYS[first + 9],  -- hash: group\1consumer -> gateway\1scope
-    seen = KEYS[first + 10],      -- sorted set: group\1consumer by ms; "" is when somebody last looked for silent ones
-    interests = KEYS[first + 11], -- hash: group\1scope -> consumers
-    keys = KEYS[first + 12],      -- hash: idempotency key -> JSON [fingerprint, index, request]
-    keyline = KEYS[first + 13],   -- sorted set of those keys by index
+    keys = KEYS[first + 4],       -- hash: idempotency key -> JSON [fingerprint, at, request]
+    keyline = KEYS[first + 5],    -- sorted set of those keys by index
+    records = KEYS[first + 6],    -- hash: at -> record
+    held = KEYS[first + 7],       -- sorted set of group\1consumer\1at
+    returned = KEYS[first + 8],   -- sorted set of group\1order
+    done = KEYS[first + 9],       -- sorted set: at of items that some group is done with
+    cursors = KEYS[first + 10],   -- hash: group\1scope\1rank -> at; saves looking, nothing more
+    consumers = KEYS[first + 11], -- hash: group\1consumer -> gateway\1scope
+    seen = KEYS[first + 12],      -- sorted set: group\1consumer by ms; "" is when somebody last looked for silent ones
+    interests = KEYS[first + 13], -- hash: group\1scope -> consumers
   }
 end
 
 local function join(...) return table.concat({...}, '\1') end
-local function pad(index) return string.format('%016d', index) end
-local function order(record_or_rank, at) return record_or_rank .. ':' .. at end
 local function starting(text) return '[' .. text .. '\1', '(' .. text .. '\2' end -- range of what begins with text\1
-
-local function tell(name) call('PUBLISH', 'easel:changed', name) end
 
 local function load(s, at) -- {tags, call, data, rank} with their names between, or nil
   local id = string.format('%d-0', at)
@@ -61,34 +57,6 @@ end
 local function parsed(scope) return scope ~= '' and cjson.decode(scope) or nil end
 
 -- Items -----------------------------------------------------------------------------------------------------------------
-
--- ARGV from `first` on: tags, call, data, rank, key, fingerprint, request. Nothing is written where it is refused.
-local function put(s, first, capacity)
-  local tags, task, data, rank, key, fingerprint, request = unpack(ARGV, first, first + 6)
-  if key ~= '' then
-    local known = call('HGET', s.keys, key)
-    if known then
-      known = cjson.decode(known)
-      if known[1] ~= fingerprint then return 'key' end
-      return {known[2], known[3]}
-    end
-  end
-  if capacity and call('XLEN', s.items) >= capacity then return 'full' end
-  local index = call('INCR', s.given)
-  local at = pad(index)
-  call('XADD', s.items, string.format('%d-0', index), 'tags', tags, 'call', task, 'data', data, 'rank', rank)
-  call('ZADD', s.line, 0, order(rank, at))
-  if key ~= '' then
-    call('HSET', s.keys, key, cjson.encode({fingerprint, at, request}))
-    call('ZADD', s.keyline, index, key)
-    local oldest = call('ZRANGEBYSCORE', s.keyline, '-inf', index - KEYS_KEPT, 'LIMIT', 0, 2)
-    if #oldest > 0 then
-      call('HDEL', s.keys, unpack(oldest))
-      call('ZREM', s.keyline, unpack(oldest))
-    end
-  end
-  return {at, request}
-end
 
 local function remove(s, at)
   local entry = load(s, at)
@@ -308,13 +276,6 @@ function op.open(s)
     local group, consumer, at = member:match('^(.-)\1(.-)\1(.*)$')
     if call('HEXISTS', s.consumers, join(group, consumer)) == 0 then give_back(s, group, at, 0) end
   end
-end
-
--- capacity, item
-function op.put(s)
-  local answer = put(s, 4, tonumber(ARGV[3]))
-  tell(ARGV[2])
-  return answer
 end
 
 -- at …

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.resources import files
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -29,17 +29,28 @@ from easel.streams.items import REQUEST_ID, Call, Facts, Interest, Item, KeyUsed
 from easel.streams.redis_news import News
 from easel.streams.store import Outcome, Put
 
-T = TypeVar("T")
 SILENCE = 10.0  # seconds after which a consumer that nobody told of is gone
 _PATIENCE = 4.0  # seconds for an answer; EAS clients wait five
 _KEYS = (
-    "items", "given", "line", "records", "held", "returned", "done", "cursors", "consumers", "seen", "interests",
-    "keys", "keyline",
+    "items", "given", "line", "keys", "keyline", "records", "held", "returned", "done", "cursors", "consumers", "seen",
+    "interests",
 )  # fmt: skip
+_PUT = """
+local s = {items = KEYS[1], given = KEYS[2], line = KEYS[3], keys = KEYS[4], keyline = KEYS[5]}
+local answer = put(s, 3, tonumber(ARGV[2]))
+if answer ~= 'full' and answer ~= 'key' then tell(ARGV[1]) end
+return answer
+"""
 _TOP_PRIORITY, _TOP_INDEX = 10**18, 10**15  # exact in Lua's numbers
 _LOST = (
     redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ClusterDownError, MasterDownError, ReadOnlyError,
 )  # fmt: skip
+
+
+class _Stream(NamedTuple):
+    capacity: int
+    owner: str
+    keys: tuple[str, ...]
 
 
 class RedisStore:
@@ -64,11 +75,11 @@ class RedisStore:
             raise SettingsError(
                 "the queue's URL is none of Redis: redis[s]://[user:password@]host[:port][/db]"
             ) from None
-        self._script = self._redis.register_script(
-            files("easel.streams").joinpath("redis_store.lua").read_text(encoding="utf-8")
-        )
+        put, rest = _text("redis_put.lua"), _text("redis_store.lua")
+        self._put = self._redis.register_script(put + _PUT)
+        self._operation = self._redis.register_script(put + rest)
         self._gateway, self._silence = secrets.token_hex(8), int(silence * 1000)
-        self._opened: dict[str, tuple[int, str]] = {}  # capacity and owner
+        self._opened: dict[str, _Stream] = {}
         self._here: dict[tuple[str, str, str], Interest] = {}  # consumers of this gateway: stream, group, name
         self._lock = threading.Lock()
         self._news = News(self._redis, lambda: list(self._opened))
@@ -76,11 +87,13 @@ class RedisStore:
     def open(self, stream: str, *, capacity: int, owner: str = "") -> None:
         """See `StreamStore`. What consumers hold that other gateways speak to stays with them."""
         self._run("open", (stream,), self._silence, owner)
-        self._opened[stream] = (capacity, owner)
+        self._opened[stream] = _Stream(capacity, owner, _keys(stream))
 
     def put(self, stream: str, item: Put) -> tuple[int, str]:
         """See `StreamStore`."""
-        answer = self._run("put", (stream,), self._opened[stream][0], *_parts(item))
+        to = self._opened[stream]
+        with _answered():
+            answer = self._put(keys=to.keys[:5], args=[stream, to.capacity, *_parts(item)])
         if answer == b"full":
             raise StreamFull
         if answer == b"key":
@@ -89,8 +102,9 @@ class RedisStore:
 
     def read(self, stream: str, *, start: int = 0, count: int = 1, tags: Mapping[str, str] | None = None) -> list[Item]:
         """See `StreamStore`."""
-        found: list[Item] = []
-        for rows in self._scan(stream, min(max(start, 0), _TOP_INDEX), tags or {}, None, lambda: count - len(found)):
+        on, found = str(min(max(start, 0), _TOP_INDEX)), list[Item]()
+        while on and len(found) < count:
+            on, rows = self._scan(stream, on, tags, None, count - len(found), whole=True)
             found += [_item(at, fields) for at, fields in rows]
         return found
 
@@ -111,7 +125,11 @@ class RedisStore:
     def count(self, stream: str, *, priority: int | None = None, tags: Mapping[str, str] | None = None) -> int:
         """See `StreamStore`."""
         if tags:
-            return sum(cast(int, some) for some in self._scan(stream, 0, tags, priority, None))
+            on, found = "0", 0
+            while on:
+                on, some = self._scan(stream, on, tags, priority, _TOP_INDEX, whole=False)
+                found += some
+            return found
         with _answered():
             if priority is None:
                 return cast(int, self._redis.xlen(_keys(stream)[0]))
@@ -139,7 +157,7 @@ class RedisStore:
     def consumers(self, stream: str) -> list[Interest]:
         """See `StreamStore`."""
         with _answered():
-            found = cast("dict[bytes, bytes]", self._redis.hgetall(_keys(stream)[8]))
+            found = cast("dict[bytes, bytes]", self._redis.hgetall(_keys(stream)[10]))
         return [_interest(name.decode(), entry.decode()) for name, entry in found.items()]
 
     def claim(self, stream: str, who: Interest, window: int) -> list[Item]:
@@ -153,7 +171,7 @@ class RedisStore:
         """See `StreamStore`."""
         name = f"{who.group}\1{who.consumer}"
         with _answered():
-            found = cast("list[bytes]", self._redis.zrangebylex(_keys(stream)[4], f"[{name}\1", f"({name}\2"))
+            found = cast("list[bytes]", self._redis.zrangebylex(_keys(stream)[6], f"[{name}\1", f"({name}\2"))
         return [int(member.rpartition(b"\1")[2]) for member in found]
 
     def commit(self, stream: str, group: str, indexes: Sequence[int]) -> None:
@@ -177,8 +195,8 @@ class RedisStore:
         line = outcome.line
         text = json.dumps(asdict(line))
         ended = self._run(
-            "finish", (stream, sink, f"{stream}/rear"), *_places([task.index]), task.deliveries, self._owner(stream), sink,
-            line.job, line.ended, text, int(bool(result)), int(bool(dead)), *result, *dead, more=_ledger(stream),
+            "finish", (stream, sink, f"{stream}/rear"), *_places([task.index]), task.deliveries, self._owner(stream),
+            sink, line.job, line.ended, text, int(bool(result)), int(bool(dead)), *result, *dead, more=_ledger(stream),
         )  # fmt: skip
         if ended == b"key":
             raise KeyUsedOtherwise("was used for another request", field="Idempotency-Key")
@@ -213,24 +231,19 @@ class RedisStore:
     ) -> Any:
         keys = [key for stream in streams for key in _keys(stream)]
         with _answered():
-            return self._script(keys=[*keys, *more], args=[operation, streams[0], *arguments])
+            return self._operation(keys=[*keys, *more], args=[operation, streams[0], *arguments])
 
     def _owner(self, stream: str) -> str:
-        return self._opened[stream][1]
+        return self._opened[stream].owner
 
     def _scan(
-        self, stream: str, start: int, tags: Mapping[str, str], priority: int | None, room: Callable[[], int] | None
-    ) -> Iterator[Any]:
-        """What is in the stream, a thousand items at a time: Redis serves others in between."""
-        scope = Interest(group="", consumer="", tags=tags).scope
+        self, stream: str, on: str, tags: Mapping[str, str] | None, priority: int | None, room: int, *, whole: bool
+    ) -> tuple[str, Any]:
+        """Items among the next thousand (Redis serves others in between), or how many; and where to go on, or ""."""
+        scope = Interest(group="", consumer="", tags=tags or {}).scope
         rank = "" if priority is None else _rank(priority)
-        on: str | bytes = str(start)
-        while on:
-            most = room() if room else _TOP_INDEX
-            if most <= 0:
-                return
-            on, rows = self._run("scan", (stream,), on, scope, rank, most, int(room is not None))
-            yield rows
+        further, rows = self._run("scan", (stream,), on, scope, rank, room, int(whole))
+        return further.decode(), rows
 
 
 @contextmanager
@@ -248,6 +261,10 @@ def _answered() -> Iterator[None]:
         if str(error).startswith("BUSY"):
             raise StoreLost from error
         raise
+
+
+def _text(name: str) -> str:
+    return files("easel.streams").joinpath(name).read_text(encoding="utf-8")
 
 
 def _keys(stream: str) -> tuple[str, ...]:
