@@ -29,9 +29,18 @@ class RedisServer:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         program = shutil.which("redis-server") or MISSING
+        durable = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
         self._command = [
-            program, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always", *flags,
-        ]  # fmt: skip
+            program,
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--dir",
+            str(folder),
+            *durable,
+            *flags,
+        ]
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = redis.Redis(port=self.port, protocol=2)
         self.start()
