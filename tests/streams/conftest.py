@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from easel.bench.redis_server import MISSING, RedisServer, can_start
 from easel.streams.items import REQUEST_ID
+from easel.streams.redis_store import RedisStore
 from easel.streams.sqlite_store import SqliteStore
 from easel.streams.store import Put, StreamStore
 
@@ -25,10 +27,29 @@ def put(data: bytes = b"x", priority: int = 0, key: str = "", **tags: str) -> Pu
     return Put(data=data, tags={REQUEST_ID: "r", **tags}, priority=priority, key=key, fingerprint=data.hex())
 
 
+@pytest.fixture(scope="session")
+def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    if not can_start():
+        pytest.skip(MISSING)
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def make_store(tmp_path: Path) -> Callable[[], StreamStore]:
+def redis_server(running_redis: RedisServer) -> RedisServer:
+    """A server with nothing in it."""
+    running_redis.client.flushall()
+    return running_redis
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], StreamStore]:
     """Open the same store again and again, as restarts do."""
-    return lambda: SqliteStore(tmp_path / "easel.db")
+    if request.param == "sqlite":
+        return lambda: SqliteStore(tmp_path / "easel.db")
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return lambda: RedisStore(server.url)
 
 
 @pytest.fixture

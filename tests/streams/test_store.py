@@ -168,6 +168,7 @@ def test_only_workers_remove_from_the_input(store: StreamStore) -> None:
     assert indexes(store.claim(INPUT, outsider, 9)) == [1, 2]
     store.commit(INPUT, "eas", [1, 2])
     assert store.facts(INPUT).length == 2 and store.claim(INPUT, outsider, 9) == []
+    store.leave(INPUT, outsider)  # with no worker there
     assert indexes(store.claim(INPUT, WORKER, 9)) == [1, 2]
     store.commit(INPUT, WORKERS, [1, 2])
     assert store.facts(INPUT).length == 0

@@ -1,14 +1,14 @@
-"""One SQLite file in WAL mode: a thread that writes, many changes to a transaction, and a connection that reads."""
+"""One SQLite file in WAL mode: many changes to a transaction, one of the threads that wait writes them all."""
 
 from __future__ import annotations
 
-import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from easel.errors import DiskFull
 
@@ -17,44 +17,55 @@ Change = Callable[[sqlite3.Connection], T]
 _MOST = 256  # changes that share a transaction, and with it the wait for the disk
 
 
+@dataclass(slots=True, eq=False)
+class _Wish:
+    """A change in line. The lock of the writer guards what comes of it."""
+
+    change: Change[Any]
+    done: bool = False
+    value: object = None
+    error: BaseException | None = None
+
+
 class Database:
     """Durable: what `write` returned from is on the disk (synchronous=FULL)."""
 
     def __init__(self, file: Path, schema: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file
-        with self._connect() as connection:
-            connection.executescript(schema)
-        connection.close()
-        self._reader, self._lock = self._connect(), threading.Lock()
-        self._changes: queue.SimpleQueue[tuple[Change[object], Future[object]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="easel-database", daemon=True)
-        self._thread.start()
+        self._writer, self._writing = self._connect(), threading.Lock()
+        self._writer.executescript(schema)
+        self._reader, self._reading = self._connect(), threading.Lock()
+        self._line: deque[_Wish] = deque()
 
     def write(self, change: Change[T]) -> T:
-        """Run `change` inside a transaction of the writing thread; an exception undoes this change alone.
+        """Run `change` inside a transaction; an exception undoes this change alone. Any thread may run it.
 
         Errors: DiskFull, and what `change` raises.
         """
-        promise: Future[T] = Future()
-        self._changes.put((change, promise))  # type: ignore[arg-type]
-        try:
-            return promise.result()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
-                raise DiskFull from error
-            raise
+        wish = _Wish(change)
+        self._line.append(wish)
+        with self._writing:  # while one waits for the disk, the others get in line; the next one writes for them all
+            while not wish.done:
+                self._transaction([self._line.popleft() for _ in range(min(len(self._line), _MOST))])
+        if isinstance(wish.error, sqlite3.OperationalError) and wish.error.sqlite_errorcode in (
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_IOERR_WRITE,
+        ):
+            raise DiskFull from wish.error
+        if wish.error is not None:
+            raise wish.error
+        return cast(T, wish.value)
 
     def read(self, look: Change[T]) -> T:
         """Run `look` on the state after the last transaction."""
-        with self._lock:
+        with self._reading:
             return look(self._reader)
 
     def close(self) -> None:
-        """Write what is in line, then close the file."""
-        self._changes.put(None)
-        self._thread.join()
-        with self._lock:
+        """Wait for what is being written, then close the file."""
+        with self._writing, self._reading:
+            self._writer.close()
             self._reader.close()
 
     def _connect(self) -> sqlite3.Connection:
@@ -63,41 +74,30 @@ class Database:
         connection.execute("PRAGMA synchronous=FULL")
         return connection
 
-    def _run(self) -> None:
-        connection = self._connect()
-        going = True
-        while going:
-            batch = [self._changes.get()]
-            while len(batch) < _MOST and batch[-1] is not None:
-                try:
-                    batch.append(self._changes.get_nowait())
-                except queue.Empty:
-                    break
-            going = batch[-1] is not None
-            self._transaction(connection, [one for one in batch if one is not None])
-        connection.close()
-
-    def _transaction(self, connection: sqlite3.Connection, batch: list[tuple[Change[object], Future[object]]]) -> None:
-        if not batch:
-            return
-        kept: list[tuple[Future[object], object]] = []
+    def _transaction(self, batch: list[_Wish]) -> None:
+        db = self._writer
+        alone = len(batch) == 1
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            for change, promise in batch:
-                connection.execute("SAVEPOINT change")
+            db.execute("BEGIN IMMEDIATE")
+            for wish in batch:
+                if not alone:
+                    db.execute("SAVEPOINT change")
                 try:
-                    kept.append((promise, change(connection)))
+                    wish.value = wish.change(db)
                 except Exception as error:  # noqa: BLE001 -- belongs to who asked for it
-                    connection.execute("ROLLBACK TO change")
-                    promise.set_exception(error)
-                connection.execute("RELEASE change")
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:  # the disk is full, or gone: nothing of this transaction happened
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            for _, promise in batch:
-                if not promise.done():
-                    promise.set_exception(error)
-            return
-        for promise, value in kept:
-            promise.set_result(value)
+                    wish.error = error
+                    db.execute("ROLLBACK" if alone else "ROLLBACK TO change")
+                if not alone:
+                    db.execute("RELEASE change")
+            if db.in_transaction:
+                db.execute("COMMIT")
+        except BaseException as error:  # the disk is full, or gone: nothing of this transaction happened
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            for wish in batch:
+                wish.error = wish.error or error
+            if not isinstance(error, sqlite3.Error):  # meant for this thread: Ctrl-C
+                raise
+        finally:
+            for wish in batch:
+                wish.done = True

@@ -24,6 +24,7 @@ from easel.streams.store import Outcome, Put, StreamStore
 
 log = logging.getLogger("easel.streams")
 _AGAIN = 1.0  # seconds until the line of jobs, or a store that does not answer, is tried again
+_LOOK_EVERY = 3.0  # seconds, even when nothing rings: the store is told that this consumer is alive
 _LONGEST_REASON = 200  # characters of the tag `lastReason`
 
 
@@ -87,7 +88,7 @@ class Dispatcher:
                 if await self._take(perform, failure):
                     continue
                 waits = [asyncio.ensure_future(sound.wait()) for sound in sounds]
-                await asyncio.wait([*waits, *self._busy], timeout=_AGAIN * 5, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([*waits, *self._busy], timeout=_LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED)
                 for wait in waits:
                     wait.cancel()
         finally:
@@ -99,6 +100,7 @@ class Dispatcher:
     async def _take(self, perform: Perform, failure: Failure) -> bool:
         """Begin what there is room for, here and in the sink; whether anything was begun."""
         try:
+            await asyncio.to_thread(self._store.alive, self._input, self._who)
             facts = await asyncio.to_thread(self._store.facts, self._sink)
             room = min(self._threads, self._sink_capacity - facts.length) - len(self._busy)
             if room <= 0:

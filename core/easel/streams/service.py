@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
+from contextlib import suppress
 
+from easel.errors import EaselError, SettingsError
 from easel.files import ScopedFiles
 from easel.outputs.journal import Journal
 from easel.settings import Settings
@@ -15,11 +16,18 @@ from easel.streams.sqlite_store import SqliteStore
 from easel.streams.store import StreamStore
 
 DATABASE = "easel.db"  # in the state folder
+_COPY_EVERY = 2.0  # seconds
 
 
 def open_store(settings: Settings) -> StreamStore:
-    """The store that the settings name: Redis by its URL, else the service's own SQLite file."""
-    return SqliteStore(settings.state_dir / DATABASE)
+    """The store that the settings name: Redis by its URL, else the service's own SQLite file. Errors: SettingsError."""
+    if not settings.queue_url:
+        return SqliteStore(settings.state_dir / DATABASE)
+    try:
+        from easel.streams.redis_store import RedisStore  # an optional dependency
+    except ImportError as error:
+        raise SettingsError("--queue-url needs the redis package: pip install 'easel-studio[queue]'") from error
+    return RedisStore(settings.queue_url)
 
 
 class QueueService:
@@ -44,20 +52,22 @@ class QueueService:
             files=files,
             name=f"worker-{uuid.uuid4().hex[:8]}",
         )
-        self._work: asyncio.Task[None] | None = None
+        self._database = settings.state_dir / DATABASE
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, perform: Perform, failure: Failure) -> None:
         """Open the streams and begin to work."""
         await asyncio.to_thread(self._open)
         self.delivery.start()
-        self._work = asyncio.create_task(self._dispatcher.run(perform, failure))
+        self._tasks = [asyncio.create_task(self._dispatcher.run(perform, failure))]
+        if not isinstance(self.store, SqliteStore):
+            self._tasks.append(asyncio.create_task(self._copy_ledger()))
 
     async def stop(self) -> None:
         """Give back what is unfinished, push nothing more, close the store."""
-        if self._work is not None:
-            self._work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._work
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.delivery.stop()
         await asyncio.to_thread(self.store.close)
 
@@ -90,6 +100,18 @@ class QueueService:
         for number, group in enumerate(sorted({who.group for who in consumers})):
             values[f"groups.list.[{number}]"] = f"Id: {group}"
         return values
+
+    async def _copy_ledger(self) -> None:
+        """The lines of a store elsewhere, by job id, into the database here."""
+        database = await asyncio.to_thread(SqliteStore, self._database)
+        try:
+            while True:
+                with suppress(EaselError):  # the store does not answer: later
+                    lines = await asyncio.to_thread(self.store.ledger)
+                    await asyncio.to_thread(database.enter, lines)
+                await asyncio.sleep(_COPY_EVERY)
+        finally:
+            await asyncio.shield(asyncio.to_thread(database.close))
 
     def _open(self) -> None:
         for stream, owner in ((self.input, self.service), (self.sink, ""), (self.rear, "")):

@@ -134,8 +134,9 @@ class SqliteStore:
             )
             if last:  # it pins nothing any more
                 db.execute("DELETE FROM cursors WHERE stream=? AND grp=? AND scope<>''", (stream, who.group))
-                done = db.execute("SELECT DISTINCT idx FROM deliveries WHERE stream=? AND state=?", (stream, _DONE))
-                self._remove_unneeded(db, stream, [idx for (idx,) in done.fetchall()])
+                if not _owner(db, stream):
+                    done = db.execute("SELECT DISTINCT idx FROM deliveries WHERE stream=? AND state=?", (stream, _DONE))
+                    self._remove_unneeded(db, stream, [idx for (idx,) in done.fetchall()])
 
         self._db.write(change)
         self._tell(stream)
@@ -162,7 +163,7 @@ class SqliteStore:
         """See `StreamStore`."""
 
         def change(db: sqlite3.Connection) -> None:
-            (owner,) = db.execute("SELECT owner FROM streams WHERE name=?", (stream,)).fetchone()
+            owner = _owner(db, stream)
             others = any(one.group != group for one in self.consumers(stream))
             if group == owner or (not owner and not others):
                 _remove(db, stream, indexes)
@@ -225,6 +226,15 @@ class SqliteStore:
         names = columns.split(", ")
         return [Line(**{**dict(zip(names, row, strict=True)), "seconds": json.loads(row[6])}) for row in rows]
 
+    def enter(self, lines: Sequence[Line]) -> None:
+        """Lines of another store's ledger; one that is known is replaced."""
+
+        def change(db: sqlite3.Connection) -> None:
+            for line in lines:
+                _enter(db, line)
+
+        self._db.write(change)
+
     def watch(self, changed: Callable[[str], None]) -> Callable[[], None]:
         """See `StreamStore`."""
         self._watchers = [*self._watchers, changed]
@@ -258,6 +268,11 @@ class SqliteStore:
         _remove(db, stream, gone)
 
 
+def _owner(db: sqlite3.Connection, stream: str) -> str:
+    owner: str = db.execute("SELECT owner FROM streams WHERE name=?", (stream,)).fetchone()[0]
+    return owner
+
+
 def _put(db: sqlite3.Connection, stream: str, item: Put, *, within: bool = True) -> tuple[int, str]:
     request = item.tags[REQUEST_ID]
     if item.key:
@@ -276,8 +291,8 @@ def _put(db: sqlite3.Connection, stream: str, item: Put, *, within: bool = True)
     db.execute("INSERT INTO items VALUES(?, ?, ?, ?, ?, ?)", (stream, index, item.priority, tags, call, item.data))
     if item.key:
         db.execute("INSERT INTO keys VALUES(?, ?, ?, ?, ?)", (stream, item.key, item.fingerprint, index, request))
-        if index % 1000 == 0:
-            db.execute("DELETE FROM keys WHERE stream=? AND idx<?", (stream, index - _KEYS_KEPT))
+    if index % 1000 == 0:
+        db.execute("DELETE FROM keys WHERE stream=? AND idx<?", (stream, index - _KEYS_KEPT))
     return index, request
 
 
@@ -294,8 +309,9 @@ def _claim(db: sqlite3.Connection, stream: str, who: Interest, window: int) -> l
     ).fetchall()
     fresh: list[Any] = []
     for priority in _priorities(db, stream):
-        if len(fresh) < room:
-            fresh += _fresh(db, stream, who, priority, room - len(fresh))
+        fresh += _fresh(db, stream, who, priority, room - len(fresh))
+        if len(fresh) == room:
+            break
     chosen = sorted(rows + fresh, key=lambda row: (-row[3], row[0]))[:room]
     _move_cursors(db, stream, who, fresh, {row[0] for row in chosen})
     counts = {
