@@ -1,0 +1,307 @@
+"""What the client does, free of input and output: generators that yield calls and pauses, and are sent replies.
+
+Both clients run the same ones. A connection that fails is thrown into the generator as `Unreachable`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+import uuid
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from easel.client.errors import NotYet, Refused, TaskGone, Unreachable
+from easel.client.values import Pictures, Progress, Result, Task
+
+T = TypeVar("T")
+_POLL = 20.0  # seconds of one long poll
+_MARGIN = 10.0  # seconds that an answer may come later than was asked
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between tries
+_NOT_READY = 503
+_SETTLING = 10.0  # seconds between a task's being taken and its being a job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One HTTP call; a `repeatable` one may be sent again when it is not known what became of it."""
+
+    method: str
+    path: str  # below the service's address, with its query
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
+    repeatable: bool = True
+    seconds: float | None = _MARGIN  # until it is given up; None: never
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait some seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What was answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body. Errors: Refused, for a body that another server must have sent."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise Refused(self.status, "the answer is not JSON; is this the address of the service?") from None
+
+
+Flow = Generator[Call | Pause, Reply | None, T]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a service is, who calls, and for how many seconds a lost connection is tried again."""
+
+    base: str  # "https://host/prefix"
+    service: str
+    token: str = field(repr=False)
+    group: str
+    consumer: str
+    patience: float
+
+    @classmethod
+    def of(cls, url: str, token: str, service: str, group: str, patience: float) -> Address:
+        """From the server's address, or the service's (`http://host/api/predict/NAME`). Errors: ValueError."""
+        base, _, named = url.rstrip("/").partition("/api/predict/")
+        named = named.removesuffix("/sink")
+        if not urlsplit(base).netloc:
+            raise ValueError(f"{url!r} is no address such as http://127.0.0.1:7860")
+        if service and named and service != named:
+            raise ValueError(f"the address names the service {named!r}, not {service!r}")
+        consumer = str(uuid.uuid4())
+        return cls(base=base, service=service or named, token=token, group=group, consumer=consumer, patience=patience)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Sent with every call."""
+        identity = {
+            "X-EAS-QueueService-Redis-Uid": self.consumer,
+            "X-EAS-QueueService-Redis-Gid": self.group,
+        }
+        return identity | ({"Authorization": self.token} if self.token else {})
+
+    def queue(self, below: str = "", query: Mapping[str, object] | None = None) -> str:
+        """A path of the queue service. Errors: ValueError without a service's name."""
+        if not self.service:
+            raise ValueError("the queue needs the service's name: Client(url, service=…)")
+        path = f"/api/predict/{self.service}" + (f"/{below}" if below else "")
+        return f"{path}?{urlencode(query)}" if query else path
+
+    def watch(self, window: int, tags: Mapping[str, str], start: int) -> str:
+        """The WebSocket of the sink."""
+        query = {"_watch_": "true", "_index_": start, "_window_": window, "_index_only_": "false"}
+        path = self.queue("sink", {**query, "_auto_commit_": "false", **tags})
+        return self.base.replace("http", "ws", 1) + path
+
+
+def pauses() -> Generator[float, None, None]:
+    """How long to wait before the first, second, … repetition."""
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def ask(at: Address, call: Call) -> Flow[Reply]:
+    """The reply; a repeatable call is sent again while nobody answers. Errors: Unreachable, Refused."""
+    until, lengths = time.monotonic() + at.patience, pauses()
+    while True:
+        last = not call.repeatable or time.monotonic() >= until
+        try:
+            reply = yield call
+        except Unreachable:
+            if last:
+                raise
+        else:
+            assert reply is not None
+            if reply.status != _NOT_READY or last:
+                break
+        yield Pause(next(lengths))
+    if not 200 <= reply.status < 300:
+        raise Refused(reply.status, _reason(reply))
+    return reply
+
+
+def _reason(reply: Reply) -> str:
+    try:
+        told = json.loads(reply.body)
+        return str(told.get("detail") or told.get("errors") or told)
+    except (ValueError, AttributeError):
+        return reply.body.decode("utf-8", "replace").strip()[:500]
+
+
+def submit(
+    at: Address,
+    what: str,
+    body: Mapping[str, Any] | bytes,
+    *,
+    task_id: str,
+    idempotency_key: str,
+    priority: int,
+    tags: Mapping[str, str],
+) -> Flow[Task]:
+    """Store a task. Sent again after a lost connection it is still one task, by its key."""
+    path = what.strip("/") if "/" in what else f"sdapi/v1/{what}"
+    query: dict[str, object] = {**tags}
+    if task_id:
+        query["task_id"] = task_id
+    if priority:
+        query["_priority_"] = priority
+    call = Call(
+        method="POST",
+        path=at.queue(path, query),
+        headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key or str(uuid.uuid4())},
+        content=body if isinstance(body, bytes) else json.dumps(body).encode(),
+    )
+    reply = yield from ask(at, call)
+    return Task(int(reply.json()), reply.headers.get("x-eas-queueservice-request-id", ""), task_id)
+
+
+def wait(at: Address, task: Task, timeout: float | None, *, keep: bool) -> Flow[Result]:
+    """The result of a task, taken out of the sink unless `keep`. Errors: NotYet, TaskFailed, TaskGone."""
+    until = time.monotonic() + timeout if timeout is not None else float("inf")
+    while (result := (yield from _result(at, task, min(_POLL, until - time.monotonic())))) is None:
+        if time.monotonic() >= until:
+            raise NotYet(task, timeout or 0.0)
+        if (yield from _place(at, task)) is None:  # it has ended: what it came to is in the sink by now, or nowhere
+            result = yield from _result(at, task, 0.0)
+            if result is None:
+                raise TaskGone(task)
+            break
+    if not keep:
+        yield from take(at, result)
+    return result.checked()
+
+
+def _result(at: Address, task: Task, seconds: float) -> Flow[Result | None]:
+    seconds = max(0.0, seconds)
+    asked = {"_index_": 0, "_length_": 1, "_timeout_": f"{round(seconds * 1000)}ms", "_raw_": "false"}
+    path = at.queue("sink", {**asked, "_auto_delete_": "false", "requestId": task.request_id})
+    reply = yield from ask(at, Call(method="GET", path=path, seconds=seconds + _MARGIN))
+    if not reply.body:
+        return None
+    for item in reply.json():
+        return Result(int(item["index"]), base64.b64decode(item["data"]), item["tags"])
+    return None
+
+
+def _place(at: Address, task: Task) -> Flow[Mapping[str, Any] | None]:
+    """Where a task is in the input; None when it is not there."""
+    path = at.queue(query={"_search_": "true", "_index_": task.index})
+    try:
+        reply = yield from ask(at, Call(method="GET", path=path))
+    except Refused as error:
+        if error.status == 404:
+            return None
+        raise
+    found: Mapping[str, Any] = reply.json()
+    return found
+
+
+def take(at: Address, result: Result) -> Flow[None]:
+    """Remove a result from the sink."""
+    yield from ask(at, Call(method="DELETE", path=at.queue("sink", {"_indexes_": result.index})))
+
+
+def commit(at: Address, result: Result) -> Flow[None]:
+    """This client's group is done with a result."""
+    yield from ask(at, Call(method="PUT", path=at.queue("sink", {"_indexes_": result.index})))
+
+
+def progress(at: Address, task: Task) -> Flow[Progress]:
+    """Where a task is."""
+    place = yield from _place(at, task)
+    if place is None:
+        found = yield from _result(at, task, 0.0)
+        return Progress(state="finished", fraction=1.0) if found is not None else Progress(state="gone")
+    if not place.get("IsPending"):
+        return Progress(state="waiting", ahead=int(place.get("WaitCount", 0)))
+    job = yield from _job(at, task)
+    if job is None:
+        return Progress(state="running")
+    numbers = {name: job[name] for name in ("stage", "step", "steps", "text")}
+    return Progress(state="running", fraction=float(job["progress"]), **numbers)
+
+
+def _job(at: Address, task: Task) -> Flow[Mapping[str, Any] | None]:
+    """The job that a running task became, by the names that it has."""
+    for name in (task.request_id, task.task_id):
+        if name:
+            try:
+                reply = yield from ask(at, Call(method="GET", path=f"/easel/v1/jobs/{quote(name, safe='')}"))
+            except Refused as error:
+                if error.status == 404:
+                    continue
+                raise
+            found: Mapping[str, Any] = reply.json()
+            return found
+    return None
+
+
+def cancel(at: Address, task: Task) -> Flow[bool]:
+    """Withdraw a task that waits, stop one that runs; whether it was neither finished nor gone."""
+    until = time.monotonic() + _SETTLING
+    place = yield from _place(at, task)
+    if place is not None and not place.get("IsPending"):
+        yield from ask(at, Call(method="DELETE", path=at.queue(query={"_indexes_": task.index})))
+        yield from _stop(at, task)  # it may have been taken in between
+        return True
+    while place is not None:
+        if (yield from _stop(at, task)):
+            return True
+        if time.monotonic() > until:
+            raise Refused(409, f"task {task} was taken by a worker, and cannot be stopped")
+        yield Pause(_FIRST_PAUSE)
+        place = yield from _place(at, task)
+    return False
+
+
+def _stop(at: Address, task: Task) -> Flow[bool]:
+    job = yield from _job(at, task)
+    if job is None or job["state"] not in ("queued", "running"):
+        return False
+    yield from ask(at, Call(method="POST", path=f"/easel/v1/jobs/{job['id']}/cancel"))
+    return True
+
+
+def pictures(at: Address, what: str, fields: Mapping[str, Any], timeout: float | None) -> Flow[Pictures]:
+    """A synchronous call; repeated after a lost connection it joins the job that it began."""
+    headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
+    content = json.dumps(fields).encode()
+    call = Call(method="POST", path=f"/sdapi/v1/{what}", headers=headers, content=content, seconds=timeout)
+    reply = yield from ask(at, call)
+    answer = reply.json()
+    try:
+        images = tuple(base64.b64decode(image) for image in answer["images"])
+        return Pictures(images=images, info=json.loads(answer["info"] or "{}"), parameters=answer["parameters"])
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        raise Refused(reply.status, "the answer has no pictures; is this the address of the service?") from None
+
+
+def picture(at: Address, path: str) -> Flow[bytes]:
+    """A saved picture, by the path that a result names."""
+    reply = yield from ask(at, Call(method="GET", path=f"/file={quote(path)}", seconds=60.0))
+    return reply.body
+
+
+def jobs(at: Address) -> Flow[list[Mapping[str, Any]]]:
+    """The caller's jobs, the newest first."""
+    reply = yield from ask(at, Call(method="GET", path="/easel/v1/jobs"))
+    found: list[Mapping[str, Any]] = reply.json()
+    return found
