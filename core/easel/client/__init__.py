@@ -11,7 +11,7 @@
 
 from easel.client.async_client import AsyncClient
 from easel.client.client import Client
-from easel.client.errors import ClientError, NotYet, Refused, TaskFailed, TaskGone, Unreachable
+from easel.client.errors import ClientError, NotYet, Refused, TaskFailed, TaskGone, Unreachable, WrongAddress
 from easel.client.values import Pictures, Progress, Result, Task
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "TaskFailed",
     "TaskGone",
     "Unreachable",
+    "WrongAddress",
 ]

@@ -13,9 +13,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from easel.client import flows
+from easel.client.address import Address
 from easel.client.client import KEEPALIVE, MOST_BYTES, as_result, raise_if_refused
 from easel.client.errors import Unreachable
-from easel.client.flows import Address, Call, Flow, Pause, Reply
+from easel.client.flows import Call, Flow, Pause, Reply
 from easel.client.values import Pictures, Progress, Result, Task
 
 T = TypeVar("T")
@@ -80,6 +81,16 @@ class AsyncClient:
     async def commit(self, result: Result) -> None:
         """See `Client.commit`."""
         await self._run(flows.commit(self._at, result))
+
+    async def results(
+        self, *, start: int = 0, count: int = 100, seconds: float = 0.0, tags: Mapping[str, str] | None = None
+    ) -> list[Result]:
+        """See `Client.results`."""
+        return await self._run(flows.results(self._at, start, count, seconds, tags or {}))
+
+    async def take(self, result: Result) -> None:
+        """See `Client.take`."""
+        await self._run(flows.take(self._at, result))
 
     async def progress(self, task: Task) -> Progress:
         """See `Client.progress`."""

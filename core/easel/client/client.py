@@ -12,8 +12,9 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
 from easel.client import flows
+from easel.client.address import Address
 from easel.client.errors import Refused, Unreachable
-from easel.client.flows import Address, Call, Flow, Pause, Reply
+from easel.client.flows import Call, Flow, Pause, Reply
 from easel.client.frames import read_frame
 from easel.client.values import Pictures, Progress, Result, Task
 
@@ -33,7 +34,7 @@ class Client:
         """`url`: the server, or the service (`http://host/api/predict/NAME`), which names it, too.
 
         `group`: results are shared among the clients of a group, and every group gets its own copy. A lost connection
-        is tried again for `patience` seconds. Errors: ValueError.
+        is tried again for `patience` seconds. Errors: WrongAddress.
         """
         self._at = Address.of(url, token, service, group, patience)
         self._http = httpx2.Client(base_url=self._at.base, headers=self._at.headers)
@@ -99,6 +100,19 @@ class Client:
     def commit(self, result: Result) -> None:
         """This client's group is done with a result; `stream` does so by itself."""
         self._run(flows.commit(self._at, result))
+
+    def results(
+        self, *, start: int = 0, count: int = 100, seconds: float = 0.0, tags: Mapping[str, str] | None = None
+    ) -> list[Result]:
+        """What is in the sink from number `start` on, `count` of them at most; nothing is removed.
+
+        Waits up to `seconds` for the first one. Errors: as `submit`.
+        """
+        return self._run(flows.results(self._at, start, count, seconds, tags or {}))
+
+    def take(self, result: Result) -> None:
+        """Remove a result from the sink, for everybody."""
+        self._run(flows.take(self._at, result))
 
     def progress(self, task: Task) -> Progress:
         """Where a task is: in line, running, finished."""

@@ -5,7 +5,8 @@ ClientError
 ├── Refused       an answer that is no success; `status`
 ├── NotYet        the task is not finished in the given time (a TimeoutError, too)
 ├── TaskFailed    the task is finished, and has failed; `result`
-└── TaskGone      the task is neither waiting nor running, and its result is not there
+├── TaskGone      the task is neither waiting nor running, and its result is not there
+└── WrongAddress  no URL, or no name of a service (a ValueError, too)
 """
 
 from __future__ import annotations
@@ -54,3 +55,7 @@ class TaskGone(ClientError):
     def __init__(self, task: Task) -> None:
         super().__init__(f"task {task} is not waiting or running, and the sink does not have its result")
         self.task = task
+
+
+class WrongAddress(ClientError, ValueError):
+    """This is no address of a service, or the service's name is missing."""

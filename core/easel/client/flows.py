@@ -13,8 +13,9 @@ import uuid
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
 
+from easel.client.address import Address
 from easel.client.errors import NotYet, Refused, TaskGone, Unreachable
 from easel.client.values import Pictures, Progress, Result, Task
 
@@ -23,6 +24,7 @@ _POLL = 20.0  # seconds of one long poll
 _MARGIN = 10.0  # seconds that an answer may come later than was asked
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between tries
 _NOT_READY = 503
+_REQUEST_ID, _JOB_ID = "x-eas-queueservice-request-id", "x-easel-job-id"
 _SETTLING = 10.0  # seconds between a task's being taken and its being a job
 
 
@@ -62,52 +64,6 @@ class Reply:
 
 
 Flow = Generator[Call | Pause, Reply | None, T]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where a service is, who calls, and for how many seconds a lost connection is tried again."""
-
-    base: str  # "https://host/prefix"
-    service: str
-    token: str = field(repr=False)
-    group: str
-    consumer: str
-    patience: float
-
-    @classmethod
-    def of(cls, url: str, token: str, service: str, group: str, patience: float) -> Address:
-        """From the server's address, or the service's (`http://host/api/predict/NAME`). Errors: ValueError."""
-        base, _, named = url.rstrip("/").partition("/api/predict/")
-        named = named.removesuffix("/sink")
-        if not urlsplit(base).netloc:
-            raise ValueError(f"{url!r} is no address such as http://127.0.0.1:7860")
-        if service and named and service != named:
-            raise ValueError(f"the address names the service {named!r}, not {service!r}")
-        consumer = str(uuid.uuid4())
-        return cls(base=base, service=service or named, token=token, group=group, consumer=consumer, patience=patience)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Sent with every call."""
-        identity = {
-            "X-EAS-QueueService-Redis-Uid": self.consumer,
-            "X-EAS-QueueService-Redis-Gid": self.group,
-        }
-        return identity | ({"Authorization": self.token} if self.token else {})
-
-    def queue(self, below: str = "", query: Mapping[str, object] | None = None) -> str:
-        """A path of the queue service. Errors: ValueError without a service's name."""
-        if not self.service:
-            raise ValueError("the queue needs the service's name: Client(url, service=…)")
-        path = f"/api/predict/{self.service}" + (f"/{below}" if below else "")
-        return f"{path}?{urlencode(query)}" if query else path
-
-    def watch(self, window: int, tags: Mapping[str, str], start: int) -> str:
-        """The WebSocket of the sink."""
-        query = {"_watch_": "true", "_index_": start, "_window_": window, "_index_only_": "false"}
-        path = self.queue("sink", {**query, "_auto_commit_": "false", **tags})
-        return self.base.replace("http", "ws", 1) + path
 
 
 def pauses() -> Generator[float, None, None]:
@@ -170,7 +126,8 @@ def submit(
         content=body if isinstance(body, bytes) else json.dumps(body).encode(),
     )
     reply = yield from ask(at, call)
-    return Task(int(reply.json()), reply.headers.get("x-eas-queueservice-request-id", ""), task_id)
+    request_id, job_id = (reply.headers.get(name, "") for name in (_REQUEST_ID, _JOB_ID))
+    return Task(int(reply.json()), request_id, task_id, job_id)
 
 
 def wait(at: Address, task: Task, timeout: float | None, *, keep: bool) -> Flow[Result]:
@@ -190,28 +147,23 @@ def wait(at: Address, task: Task, timeout: float | None, *, keep: bool) -> Flow[
 
 
 def _result(at: Address, task: Task, seconds: float) -> Flow[Result | None]:
+    found = yield from results(at, 0, 1, seconds, {"requestId": task.request_id})
+    return found[0] if found else None
+
+
+def results(at: Address, start: int, count: int, seconds: float, tags: Mapping[str, str]) -> Flow[list[Result]]:
+    """What is in the sink, as soon as there are `count` of them or when the time is over; nothing is removed."""
     seconds = max(0.0, seconds)
-    asked = {"_index_": 0, "_length_": 1, "_timeout_": f"{round(seconds * 1000)}ms", "_raw_": "false"}
-    path = at.queue("sink", {**asked, "_auto_delete_": "false", "requestId": task.request_id})
+    asked = {"_index_": start, "_length_": count, "_timeout_": f"{round(seconds * 1000)}ms", "_raw_": "false"}
+    path = at.queue("sink", {**asked, "_auto_delete_": "false", **tags})
     reply = yield from ask(at, Call(method="GET", path=path, seconds=seconds + _MARGIN))
-    if not reply.body:
-        return None
-    for item in reply.json():
-        return Result(int(item["index"]), base64.b64decode(item["data"]), item["tags"])
-    return None
+    items = reply.json() if reply.body else []
+    return [Result(int(item["index"]), base64.b64decode(item["data"]), item["tags"]) for item in items]
 
 
 def _place(at: Address, task: Task) -> Flow[Mapping[str, Any] | None]:
     """Where a task is in the input; None when it is not there."""
-    path = at.queue(query={"_search_": "true", "_index_": task.index})
-    try:
-        reply = yield from ask(at, Call(method="GET", path=path))
-    except Refused as error:
-        if error.status == 404:
-            return None
-        raise
-    found: Mapping[str, Any] = reply.json()
-    return found
+    return (yield from _or_none(at, at.queue(query={"_search_": "true", "_index_": task.index})))
 
 
 def take(at: Address, result: Result) -> Flow[None]:
@@ -240,18 +192,22 @@ def progress(at: Address, task: Task) -> Flow[Progress]:
 
 
 def _job(at: Address, task: Task) -> Flow[Mapping[str, Any] | None]:
-    """The job that a running task became, by the names that it has."""
-    for name in (task.request_id, task.task_id):
-        if name:
-            try:
-                reply = yield from ask(at, Call(method="GET", path=f"/easel/v1/jobs/{quote(name, safe='')}"))
-            except Refused as error:
-                if error.status == 404:
-                    continue
-                raise
-            found: Mapping[str, Any] = reply.json()
-            return found
-    return None
+    """The job that a task became, once it has."""
+    if not task.job_id:  # a task that was stored by another client, and is known by its numbers alone
+        return None
+    return (yield from _or_none(at, f"/easel/v1/jobs/{quote(task.job_id, safe='')}"))
+
+
+def _or_none(at: Address, path: str) -> Flow[Mapping[str, Any] | None]:
+    """What is at a path; None when there is nothing."""
+    try:
+        reply = yield from ask(at, Call(method="GET", path=path))
+    except Refused as error:
+        if error.status == 404:
+            return None
+        raise
+    found: Mapping[str, Any] = reply.json()
+    return found
 
 
 def cancel(at: Address, task: Task) -> Flow[bool]:

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task that the service has stored. `index` is its number in the input queue, `task_id` the caller's name."""
+    """A task that the service has stored.
+
+    `index` is its number in the input queue, `task_id` the caller's name, `job_id` names it while it runs and after.
+    """
 
     index: int
     request_id: str
     task_id: str = ""
+    job_id: str = ""
 
     def __str__(self) -> str:
         return self.task_id or self.request_id
