@@ -191,5 +191,7 @@ def _parser(name: str, text: str) -> argparse.ArgumentParser:
     url = os.environ.get("EASEL_URL", "http://127.0.0.1:7860")
     parser.add_argument("--url", default=url, help="of the server, or of the service [EASEL_URL or %(default)s]")
     parser.add_argument("--token", default=os.environ.get("EASEL_TOKEN", ""), help="[EASEL_TOKEN]")
-    parser.add_argument("--service", default=os.environ.get("EASEL_SERVICE", ""), help="its name [EASEL_SERVICE]")
+    parser.add_argument(
+        "--service", default=os.environ.get("EASEL_SERVICE", ""), help="its name [EASEL_SERVICE or easel]"
+    )
     return parser

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-
 from .conftest import Serve, Service
 from .test_jobs import LONG, SMALL, finished, submit
 from .test_progress import until

@@ -9,6 +9,8 @@ from urllib.parse import urlencode, urlsplit
 
 from easel.client.errors import WrongAddress
 
+USUAL = "easel"  # the name of a service that was given none
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
@@ -31,7 +33,9 @@ class Address:
         if service and named and service != named:
             raise WrongAddress(f"the address names the service {named!r}, not {service!r}")
         consumer = str(uuid.uuid4())
-        return cls(base=base, service=service or named, token=token, group=group, consumer=consumer, patience=patience)
+        return cls(
+            base=base, service=service or named or USUAL, token=token, group=group, consumer=consumer, patience=patience
+        )
 
     @property
     def headers(self) -> dict[str, str]:
@@ -43,9 +47,7 @@ class Address:
         return identity | ({"Authorization": self.token} if self.token else {})
 
     def queue(self, below: str = "", query: Mapping[str, object] | None = None) -> str:
-        """A path of the queue service. Errors: WrongAddress without a service's name."""
-        if not self.service:
-            raise WrongAddress("the queue needs the service's name: Client(url, service=…)")
+        """A path of the queue service."""
         path = f"/api/predict/{self.service}" + (f"/{below}" if below else "")
         return f"{path}?{urlencode(query)}" if query else path
 

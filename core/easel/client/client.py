@@ -31,7 +31,8 @@ class Client:
     def __init__(
         self, url: str, token: str = "", service: str = "", *, group: str = "eas", patience: float = 30.0
     ) -> None:
-        """`url`: the server, or the service (`http://host/api/predict/NAME`), which names it, too.
+        """`url`: the server, or the service (`http://host/api/predict/NAME`), which names it, too;
+        a service that was given no name is called `easel`.
 
         `group`: results are shared among the clients of a group, and every group gets its own copy. A lost connection
         is tried again for `patience` seconds. Errors: WrongAddress.

@@ -6,7 +6,7 @@ ClientError
 ├── NotYet        the task is not finished in the given time (a TimeoutError, too)
 ├── TaskFailed    the task is finished, and has failed; `result`
 ├── TaskGone      the task is neither waiting nor running, and its result is not there
-└── WrongAddress  no URL, or no name of a service (a ValueError, too)
+└── WrongAddress  no URL, or one that names another service (a ValueError, too)
 """
 
 from __future__ import annotations
@@ -58,4 +58,4 @@ class TaskGone(ClientError):
 
 
 class WrongAddress(ClientError, ValueError):
-    """This is no address of a service, or the service's name is missing."""
+    """This is no address of a service, or of another one."""
