@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -97,3 +99,20 @@ def test_only_operators_may_look(serve: Serve) -> None:
 def test_metrics_cost_nothing_before_they_are_asked_for() -> None:
     code = "import sys, easel.api.server; print('prometheus_client' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+def names(text: str) -> set[str]:
+    return set(re.findall(r"\beasel_\w+", text))
+
+
+def test_the_dashboard_and_the_page_name_what_there_is(service: Service, queue_figures: Figures) -> None:
+    service.post("txt2img", SMALL)
+    there = {name for name, _ in (*figures(service), *queue_figures)} | {"easel_job_errors_total"}
+    dashboard = json.loads((DOCS / "grafana" / "easel.json").read_text())
+    asked = {name for panel in dashboard["panels"] for target in panel["targets"] for name in names(target["expr"])}
+    assert len(asked) > 15 and asked <= there
+    rows = [line for line in (DOCS / "monitoring.md").read_text().splitlines() if line.startswith("| `easel_")]
+    told = {name for row in rows for name in names(row.split("|")[1])}
+    families = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in there}
+    assert told == families
+    assert names((DOCS / "monitoring.md").read_text()) <= there | told
