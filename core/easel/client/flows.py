@@ -20,7 +20,7 @@ from easel.client.errors import NotYet, Refused, TaskGone, Unreachable
 from easel.client.values import Pictures, Progress, Result, Task
 
 T = TypeVar("T")
-_POLL = 20.0  # seconds of one long poll
+_FIRST_POLL, _LONGEST_POLL = 2.0, 20.0  # seconds; between two polls a task that is gone is noticed
 _MARGIN = 10.0  # seconds that an answer may come later than was asked
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between tries
 _NOT_READY = 503
@@ -133,7 +133,9 @@ def submit(
 def wait(at: Address, task: Task, timeout: float | None, *, keep: bool) -> Flow[Result]:
     """The result of a task, taken out of the sink unless `keep`. Errors: NotYet, TaskFailed, TaskGone."""
     until = time.monotonic() + timeout if timeout is not None else float("inf")
-    while (result := (yield from _result(at, task, min(_POLL, until - time.monotonic())))) is None:
+    poll = _FIRST_POLL
+    while (result := (yield from _result(at, task, min(poll, until - time.monotonic())))) is None:
+        poll = min(2 * poll, _LONGEST_POLL)
         if time.monotonic() >= until:
             raise NotYet(task, timeout or 0.0)
         if (yield from _place(at, task)) is None:  # it has ended: what it came to is in the sink by now, or nowhere
