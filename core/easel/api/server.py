@@ -25,12 +25,15 @@ from easel.api import (
     metrics,
     probes,
     progress,
+    streams,
     upkeep,
+    watch,
 )
 from easel.api.auth import Credentials, Gatekeeper
 from easel.api.describe import ANSWERS
 from easel.api.extension_routes import Api
 from easel.api.middleware import BodyGuard, CallFrame, RateLimit
+from easel.api.replay import Replay
 from easel.api.sessions import Sessions
 from easel.errors import NotFound
 
@@ -53,9 +56,14 @@ def create_api(app: Easel) -> FastAPI:
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(app.start)
         await asyncio.to_thread(app.extensions.mount, own_routes)
+        if app.queue is not None:
+            replay = Replay(app, api)
+            await app.queue.start(replay.perform, replay.failure)
         try:
             yield
         finally:
+            if app.queue is not None:
+                await app.queue.stop()
             await asyncio.to_thread(app.stop)
 
     settings = app.settings
@@ -64,11 +72,14 @@ def create_api(app: Easel) -> FastAPI:
     api.include_router(progress.routes(app))
     api.include_router(probes.routes(app))
     calls = metrics.Calls()
-    api.include_router(metrics.routes(app, calls, None))
+    api.include_router(metrics.routes(app, calls, app.queue))
     for module in (generate, explain, lists, configuration, extensions, jobs, files, upkeep) if settings.api else ():
         api.include_router(module.routes(app))
     if not settings.api:
         api.include_router(_switched_off())
+    if app.queue is not None:
+        api.include_router(streams.routes(app.queue))
+        api.include_router(watch.routes(app.queue))
     credentials = Credentials.of(settings)
     sessions = (
         None

@@ -106,14 +106,24 @@ class Jobs:
         name: str = "",
         once: Once | None = None,
         told: Sequence[ReportLine] = (),
+        id: str = "",
+        created: float = 0.0,
     ) -> Job:
-        """Queue a request; sent `once` before, the earlier job is the answer, unless that failed or was cancelled.
+        """Queue a request; `id` and `created` (Unix time) are a task's own, so that a second run is the same job.
 
+        Sent `once` before, the earlier job is the answer, unless that failed or was cancelled.
         Errors: JobRefused (line full, refused by an `admit_job` hook), BadRequest (a key used for something else).
         """
         if (earlier := self._earlier(user, once)) is not None:
             return earlier
-        job = Job(id=uuid.uuid4().hex, user=user, name=name, request=request, told=tuple(told))
+        job = Job(
+            id=id or uuid.uuid4().hex,
+            user=user,
+            name=name,
+            request=request,
+            created=created or time.time(),
+            told=tuple(told),
+        )
         self._admit(job)
         record = Record(job, once)
         with self._lock:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from easel.killpoints import killpoint
 from easel.streams.database import Database
 from easel.streams.items import REQUEST_ID, Call, Facts, Interest, Item, KeyUsedOtherwise, Line, Place, StreamFull
 from easel.streams.store import Outcome, Put
@@ -208,6 +209,7 @@ class SqliteStore:
             if outcome.result is not None:
                 _put(db, sink, outcome.result, within=False)
             _enter(db, outcome.line)
+            killpoint("finishing")
             return True
 
         ended = self._db.write(change)

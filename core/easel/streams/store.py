@@ -1,7 +1,7 @@
 """Where streams are kept: the interface that SQLite and Redis both fulfil, and how a store is chosen.
 
-Every call is atomic and, where it changes something, durable when it returns. Calls block; call them outside of an event
-loop. Any thread may call.
+Every call is atomic and, where it changes something, durable when it returns. Calls block: not for an event loop. Any
+thread may call.
 """
 
 from __future__ import annotations
