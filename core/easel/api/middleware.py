@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import sha256
 from math import ceil
 from urllib.parse import quote, urlsplit
@@ -29,8 +30,17 @@ class CallFrame:
     `alias` is one more way to the root: EAS' `/api/predict/NAME`, where that is no queue.
     """
 
-    def __init__(self, app: ASGIApp, *, log_calls: bool, prefix: str, alias: str = "") -> None:
-        self._app, self._log_calls, self._prefix, self._alias = app, log_calls, prefix, alias
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        log_calls: bool,
+        prefix: str,
+        note: Callable[[str, str, int, float], None],
+        alias: str = "",
+    ) -> None:
+        """`note` is told method, template of the route ("": none of ours), status and seconds of calls from outside."""
+        self._app, self._log_calls, self._prefix, self._alias, self._note = app, log_calls, prefix, alias, note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
@@ -51,12 +61,14 @@ class CallFrame:
                 MutableHeaders(scope=message)["X-Process-Time"] = f"{time.perf_counter() - begin:.4f}"
             await send(message)
 
+        framed = {**scope, "path": path, "raw_path": path.encode(), "root_path": self._prefix}
         try:
-            framed = {**scope, "path": path, "raw_path": path.encode(), "root_path": self._prefix}
             await self._app(framed, receive, timed)
         finally:
+            seconds = time.perf_counter() - begin
+            if task_of(scope) is None:
+                self._note(scope["method"], getattr(framed.get("route"), "path", ""), status, seconds)
             if self._log_calls:
-                seconds = time.perf_counter() - begin
                 client = (scope.get("client") or ("-",))[0]
                 log.info("%s %s %s %.3f s from %s", scope["method"], quote(path), status, seconds, client)
 
@@ -87,7 +99,7 @@ class BodyGuard:
             )
             return
         if kind in ("", _FORM) and scope["path"] != "/login":  # which is a form
-            scope = {**scope, "headers": _as_json(scope["headers"])}
+            scope["headers"] = _as_json(scope["headers"])  # in place: what routing adds is to be seen outside
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._limit:
             await error_response(TooLarge(self._refusal))(scope, receive, send)

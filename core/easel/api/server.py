@@ -22,6 +22,7 @@ from easel.api import (
     jobs,
     lists,
     login,
+    metrics,
     probes,
     progress,
     streams,
@@ -70,6 +71,8 @@ def create_api(app: Easel) -> FastAPI:
     errors.install(api)
     api.include_router(progress.routes(app))
     api.include_router(probes.routes(app))
+    calls = metrics.Calls()
+    api.include_router(metrics.routes(app, calls, app.queue))
     for module in (generate, explain, lists, configuration, extensions, jobs, files, upkeep) if settings.api else ():
         api.include_router(module.routes(app))
     if not settings.api:
@@ -88,11 +91,11 @@ def create_api(app: Easel) -> FastAPI:
     api.serve_extensions(app.extensions)
     if not settings.nowebui:
         api.include_router(_page())
-    _guard(app, api, credentials, sessions)
+    _guard(app, api, credentials, sessions, calls)
     return api
 
 
-def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Sessions | None) -> None:
+def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Sessions | None, calls: metrics.Calls) -> None:
     """Middleware; the last added is the outermost."""
     settings = app.settings
     origins = tuple(one.strip() for one in (settings.cors_allow_origins or "").split(",") if one.strip())
@@ -121,8 +124,7 @@ def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Session
         allow_headers=["*"],
         allow_credentials=True,
     )
-    alias = "" if app.queue is not None else f"/api/predict/{settings.service_name}"
-    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix, alias=alias)
+    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix, note=calls.note)
 
 
 def _switched_off() -> APIRouter:

@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 from easel.api.auth import user_of
 from easel.killpoints import killpoint
 from easel.streams import frames
-from easel.streams.items import REQUEST_ID, Call, Interest, Item
+from easel.streams.items import REQUEST_ID, Call, Interest, Item, job_id
 from easel.streams.store import Put
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 UID, GID, PRIORITY = (f"X-EAS-QueueService-Redis-{end}" for end in ("Uid", "Gid", "Priority"))
 REAR = "X-EAS-QueueService-Access-Rear"
 _REQUEST_HEADER = "X-Eas-Queueservice-Request-Id"
+_JOB_HEADER = "X-Easel-Job-Id"
 _MOST_TAGS, _MOST_TAG_BYTES, _MOST_ITEMS, _LONGEST_POLL = 32, 4096, 1000, 60.0
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _PRINTABLE = re.compile(r"[!-~]{1,128}")
@@ -109,7 +110,10 @@ async def _append(queue: QueueService, stream: str, request: Request, call: Call
     killpoint("accepted")
     index, request_id = await asyncio.to_thread(queue.store.put, stream, item)
     killpoint("stored")
-    return PlainTextResponse(str(index), headers={_REQUEST_HEADER: request_id})
+    headers = {_REQUEST_HEADER: request_id}
+    if stream == queue.input:
+        headers[_JOB_HEADER] = job_id(stream, index, request_id)  # in /easel/v1/jobs, once it is taken
+    return PlainTextResponse(str(index), headers=headers)
 
 
 async def _body(queue: QueueService, request: Request) -> bytes:

@@ -12,14 +12,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from easel.errors import EaselError, JobRefused, TooLarge, WorkerLost
 from easel.files import ScopedFiles
 from easel.killpoints import killpoint
 from easel.outputs.journal import Journal
 from easel.streams.delivery import Delivery
-from easel.streams.items import REQUEST_ID, Interest, Item, Line
+from easel.streams.items import REQUEST_ID, Interest, Item, Line, job_id
 from easel.streams.store import Outcome, Put, StreamStore
 
 log = logging.getLogger("easel.streams")
@@ -111,15 +110,11 @@ class Dispatcher:
             return False
         for item in items:
             killpoint("claimed")
-            task = Task(id=self._job_id(item), item=item, limit=self._max_payload)
+            task = Task(id=job_id(self._input, item.index, item.tags[REQUEST_ID]), item=item, limit=self._max_payload)
             doing = asyncio.create_task(self._work(task, perform, failure))
             self._busy.add(doing)
             doing.add_done_callback(self._busy.discard)
         return bool(items)
-
-    def _job_id(self, item: Item) -> str:
-        """A task's job id, and with it the names of its pictures, are the same at every delivery."""
-        return sha256(f"{self._input}\0{item.index}\0{item.tags[REQUEST_ID]}".encode()).hexdigest()[:32]
 
     async def _work(self, task: Task, perform: Perform, failure: Failure) -> None:
         try:
