@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 
 from easel.api.server import create_api
 from easel.app import Easel
+from easel.bench.redis_server import MISSING, RedisServer, can_start
 from easel.settings import read_settings
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -131,3 +132,19 @@ def eas_python() -> Path:
     folder = Path(sys.prefix) / "eas-client"
     subprocess.run([GOLDENS.parents[1] / "tools" / "eas_client.sh", folder], check=True, env=os.environ)
     return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    if not can_start():
+        pytest.skip(MISSING)
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(running_redis: RedisServer) -> RedisServer:
+    """A server with nothing in it."""
+    running_redis.client.flushall()
+    return running_redis

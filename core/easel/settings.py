@@ -39,6 +39,7 @@ class Settings(LaunchFlags):
     # the queue of the api edition
     service_name: str = works("easel", "the service's name in /api/predict/NAME")
     queue_url: str = works("", "where streams are kept: redis://… (default: the state folder)")
+    queue_silence: float = works(10.0, "with redis: seconds after which a gateway that is not heard of is gone")
     queue_max_payload: int = works(8192, "bytes that a task and its result may have")
     queue_max_length: int = works(10_000, "tasks, and results, that may wait")
     max_delivery: int = works(1, "how often a task is tried when the service fails")
@@ -300,6 +301,7 @@ def _refuse_contradictions(settings: Settings) -> None:
         "max_steps",
         "max_batch",
         "max_script_pictures",
+        "queue_silence",
         "queue_max_payload",
         "queue_max_length",
         "max_delivery",

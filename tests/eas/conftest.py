@@ -38,6 +38,7 @@ class Service:
     def __init__(self, folder: Path, port: int, *flags: str) -> None:
         self.folder, self.port, self.flags = folder, port, flags
         self.url = f"http://127.0.0.1:{port}"
+        self.name = flags[flags.index("--service-name") + 1] if "--service-name" in flags else "sd"
         self.process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(base_url=self.url, headers={"Authorization": TOKEN}, timeout=30)
 
@@ -76,7 +77,7 @@ class Service:
         content = parameters.pop("content", None)
         headers = {"X-EAS-QueueService-Redis-Gid": group, "X-EAS-QueueService-Redis-Uid": user}
         headers |= parameters.pop("headers", {})
-        path = "/api/predict/sd" + (f"/{stream}" if stream else "")
+        path = f"/api/predict/{self.name}" + (f"/{stream}" if stream else "")
         return self.http.request(method, path, params=parameters, content=content, headers=headers)
 
     def submit(self, body: dict[str, Any] | None = None, path: str = "sdapi/v1/txt2img", **query: Any) -> int:
@@ -107,7 +108,7 @@ class Service:
         """A watch; its frames come from `receive`."""
         defaults = {"index": 0, "window": 5, "index_only": "false", "auto_commit": "false"}
         named = {f"_{name}_": query.pop(name, default) for name, default in defaults.items()}
-        path = f"ws://127.0.0.1:{self.port}/api/predict/sd" + (f"/{stream}" if stream else "")
+        path = f"ws://127.0.0.1:{self.port}/api/predict/{self.name}" + (f"/{stream}" if stream else "")
         headers = {
             "Authorization": token,
             "X-EAS-QueueService-Redis-Gid": group,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import sqlite3
@@ -12,6 +13,8 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+
+from easel.bench.redis_server import RedisServer
 
 from .conftest import SMALL, Service
 
@@ -67,8 +70,6 @@ def lives(service: Service, names: list[str], kills: list[str]) -> dict[str, dic
 
 def check(service: Service, names: list[str], results: dict[str, dict[str, Any]]) -> Counter[str]:
     """One result, one line and one set of pictures for every task; how many ended how."""
-    import base64
-
     assert Counter(item["tags"]["task_id"] for item in results.values()) == Counter(names)
     ended: Counter[str] = Counter()
     pictures: set[Path] = set()
@@ -91,9 +92,18 @@ def check(service: Service, names: list[str], results: dict[str, dict[str, Any]]
     return ended
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def where(request: pytest.FixtureRequest) -> list[str]:
+    """Flags that name a store."""
+    if request.param == "sqlite":
+        return []
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return ["--queue-url", server.url, "--queue-silence", "3"]
+
+
 @pytest.mark.parametrize("delivery", ["1", "3"])
-def test_killed_at_every_place(make_service: Callable[..., Service], delivery: str) -> None:
-    service = make_service("--max-delivery", delivery, start=False)
+def test_killed_at_every_place(make_service: Callable[..., Service], where: list[str], delivery: str) -> None:
+    service = make_service("--max-delivery", delivery, *where, start=False)
     names = [str(number) for number in range(10)]
     places = POINTS if delivery == "1" else ("saving:2", "finishing:2")
     ended = check(service, names, lives(service, names, list(places)))
@@ -103,11 +113,12 @@ def test_killed_at_every_place(make_service: Callable[..., Service], delivery: s
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("delivery", ["1", "5"])
-def test_killed_hundreds_of_times(make_service: Callable[..., Service], delivery: str) -> None:
+def test_killed_hundreds_of_times(make_service: Callable[..., Service], where: list[str], delivery: str) -> None:
     """150 deaths each: 300 a store."""
     draw = random.Random(int(delivery))
-    for _ in range(10):
+    for turn in range(10):
         kills = [f"{draw.choice(POINTS)}:{draw.randint(1, 3)}" for _ in range(15)]
-        service = make_service("--max-delivery", delivery, start=False)
+        name = f"turn{turn}-{delivery}"
+        service = make_service("--max-delivery", delivery, "--service-name", name, *where, start=False)
         names = [str(number) for number in range(25)]
         check(service, names, lives(service, names, kills))

@@ -18,7 +18,7 @@ from easel.streams.items import Interest, Item
 from easel.streams.store import StreamStore
 
 log = logging.getLogger("easel.streams")
-_ALIVE_EVERY = 3.0  # seconds
+_ALIVE_EVERY = 1.0  # seconds
 _AGAIN = 1.0  # seconds until a store that failed is asked again
 
 

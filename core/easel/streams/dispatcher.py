@@ -23,7 +23,7 @@ from easel.streams.store import Outcome, Put, StreamStore
 
 log = logging.getLogger("easel.streams")
 _AGAIN = 1.0  # seconds until the line of jobs, or a store that does not answer, is tried again
-_LOOK_EVERY = 3.0  # seconds, even when nothing rings: the store is told that this consumer is alive
+_LOOK_EVERY = 1.0  # seconds, even when nothing rings: the store is told that this consumer is alive
 _LONGEST_REASON = 200  # characters of the tag `lastReason`
 
 

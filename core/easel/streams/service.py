@@ -27,7 +27,7 @@ def open_store(settings: Settings) -> StreamStore:
         from easel.streams.redis_store import RedisStore  # an optional dependency
     except ImportError as error:
         raise SettingsError("--queue-url needs the redis package: pip install 'easel-studio[queue]'") from error
-    return RedisStore(settings.queue_url)
+    return RedisStore(settings.queue_url, silence=settings.queue_silence)
 
 
 class QueueService:
