@@ -42,12 +42,15 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(base_url=self.url, headers={"Authorization": TOKEN}, timeout=30)
 
-    def start(self, *, kill_at: str = "") -> None:
-        """Start and wait until it answers, or died."""
+    def start(self, *, kill_at: str = "", largest_file: int = 0) -> None:
+        """Start and wait until it answers, or died. `largest_file`: bytes at which its disk is full, for a file."""
         words = ["--data-dir", str(self.folder), "--port", str(self.port), "--token", TOKEN, *self.flags]
         environment = {**os.environ, "EASEL_KILL_AT": kill_at}
         log = (self.folder.parent / f"{self.folder.name}.log").open("ab")
-        self.process = subprocess.Popen([sys.executable, str(SCRIPT), *words], stderr=log, stdout=log, env=environment)
+        command = [sys.executable, str(SCRIPT), *words]
+        if largest_file:
+            command = ["prlimit", f"--fsize={largest_file}", *command]
+        self.process = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
         log.close()
         for _ in range(600):
             if self.process.poll() is not None:
