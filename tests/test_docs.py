@@ -13,6 +13,9 @@ from types import ModuleType
 
 import pytest
 
+from easel.api.server import create_api
+from easel.app import Easel
+from easel.settings import Settings, read_settings
 from easel.testing import check
 from easel.values.options import Options
 
@@ -48,6 +51,17 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in DOCS.glob("**/*.md"):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", ["extensions.md"])
+def test_routes_and_flags_that_are_named_are_there(page: str, tmp_path: Path) -> None:
+    text = (DOCS / page).read_text()
+    paths = create_api(Easel(read_settings(["--data-dir", str(tmp_path)], {}))).openapi()["paths"]
+    routes = re.findall(r"`(GET|POST|PUT|DELETE) (/[^`?]*)", text)
+    assert len(routes) >= 5
+    assert [route for route in routes if route[0].lower() not in paths.get(route[1], {})] == []
+    flags = {f"--{field.name.replace('_', '-')}" for field in fields(Settings)} | {"--replace"}
+    assert set(re.findall(r"--[a-z][a-z-]+", text)) <= flags
 
 
 @pytest.mark.parametrize("page", ["writing-extensions.md", "recipes.md"])

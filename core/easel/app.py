@@ -11,6 +11,7 @@ from easel import __version__
 from easel.extensions.registry import Limit, Registry
 from easel.extensions.status import ExtensionStatus
 from easel.files import ScopedFiles
+from easel.imaging.faces import FaceRestorer
 from easel.imaging.upscale import Upscaler, all_upscalers
 from easel.jobs.jobs import Jobs, Worker
 from easel.models.store import CheckpointInfo, ModelStore
@@ -134,6 +135,12 @@ class Easel:
         chosen = self.options.get("sd_model_checkpoint")
         found = next((one for one in self.store.checkpoints() if one.filename == chosen), None)
         return found or self.store.default_checkpoint()
+
+    @property
+    def face_restorers(self) -> tuple[FaceRestorer, ...]:
+        """Who could restore faces, by name; those that lack something too."""
+        registered = (owned.value for owned in self.extensions.hooks.face_restorers)
+        return tuple(sorted(registered, key=lambda one: one.name))
 
     @property
     def upscalers(self) -> tuple[Upscaler, ...]:

@@ -259,7 +259,7 @@ class Jobs:
     def lost(self, culprit: str = "") -> None:
         """The worker died: its jobs are delivered again where they may be, failed otherwise; all wait for `ready`.
 
-        `culprit`: in words, whose code it died in, for who asked.
+        `culprit`: in words, why it died and in whose code, for who asked.
         """
         because = f": {culprit}" if culprit else ""
         with self._lock:

@@ -12,6 +12,7 @@ from easel.extensions.quarantine import Quarantine
 from easel.extensions.registry import Registry
 from easel.fetching import Fetcher
 from easel.files import ScopedFiles
+from easel.imaging.faces import FaceRestorer
 from easel.imaging.upscale import Upscaler, all_upscalers
 from easel.models.store import Kind, ModelStore
 from easel.outputs.journal import Journal
@@ -27,13 +28,19 @@ _QUIET = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY",
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What extensions get as `app` in a worker: `settings`, `store`, `upscalers` and `fetcher`."""
+    """What extensions get as `app` in a worker: `settings`, `store`, `upscalers`, `face_restorers`, `fetcher`."""
 
     settings: Settings
     store: ModelStore
     engine: Engine
     extensions: Registry
     road: Road
+
+    @property
+    def face_restorers(self) -> tuple[FaceRestorer, ...]:
+        """Who could restore faces, by name; those that lack something too."""
+        registered = (owned.value for owned in self.extensions.hooks.face_restorers)
+        return tuple(sorted(registered, key=lambda one: one.name))
 
     @property
     def upscalers(self) -> tuple[Upscaler, ...]:
