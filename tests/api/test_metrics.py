@@ -9,7 +9,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+from easel.streams.items import Interest
 
 from .conftest import Serve, Service
 from .test_jobs import LONG, SMALL, finished, submit
@@ -99,6 +102,35 @@ def test_only_operators_may_look(serve: Serve) -> None:
 def test_metrics_cost_nothing_before_they_are_asked_for() -> None:
     code = "import sys, easel.api.server; print('prometheus_client' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+@pytest.fixture
+def queue_figures(serve: Serve) -> Figures:
+    """Of a service with streams: one task done, its result and another item in the sink, which a watcher holds."""
+    service = serve("--edition", "api", "--service-name", "sd")
+    body, sink = json.dumps(SMALL), "/api/predict/sd/sink"
+    assert service.client.post("/api/predict/sd/sdapi/v1/txt2img", content=body).status_code == 200
+    assert service.client.post(sink, content=b"x").status_code == 200
+    until(lambda: service.client.get(f"{sink}?_count_=true").text == "2")
+    assert service.app.queue is not None
+    watcher = Interest(group="eas", consumer="ann")
+    service.app.queue.store.join(service.app.queue.sink, watcher)
+    service.app.queue.store.claim(service.app.queue.sink, watcher, 1)
+    return figures(service)
+
+
+def test_streams(queue_figures: Figures) -> None:
+    def of(name: str, queue: str) -> float:
+        return value(queue_figures, name, queue=queue)
+
+    assert [of(f"easel_queue_{what}", "sd") for what in ("length", "arrivals_total", "served_total")] == [0, 1, 1]
+    assert [of(f"easel_queue_{what}", "sd/sink") for what in ("length", "pending", "arrivals_total")] == [2, 1, 2]
+    assert of("easel_queue_served_total", "sd/sink") == of("easel_queue_length", "sd/rear") == 0
+    assert of("easel_stream_consumers", "sd") == of("easel_stream_consumers", "sd/sink") == 1
+    assert value(queue_figures, "easel_workers", service="sd") == 1
+    assert value(queue_figures, "easel_backlog_per_worker", service="sd") == 0
+    calls = {dict(labels)["route"] for name, labels in queue_figures if name == "easel_http_request_seconds_count"}
+    assert "/api/predict/{path:path}" in calls and "/sdapi/v1/txt2img" not in calls  # the task's own call is no call
 
 
 def names(text: str) -> set[str]:

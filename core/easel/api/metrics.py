@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
@@ -19,20 +19,10 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from easel.app import Easel
-    from easel.streams.store import StreamStore
+    from easel.streams.service import QueueService
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _JOBS = "jobs"  # the queue of a service without streams
-
-
-class Queue(Protocol):
-    """The streams of a service: names of its input, sink and dead letters, and where they are kept."""
-
-    service: str
-    input: str
-    sink: str
-    rear: str
-    store: StreamStore
 
 
 class Calls:
@@ -46,7 +36,7 @@ class Calls:
         self.seconds.note((method if method in _METHODS else "other", route or "other", str(status)), seconds)
 
 
-def routes(app: Easel, calls: Calls, queue: Queue | None) -> APIRouter:
+def routes(app: Easel, calls: Calls, queue: QueueService | None) -> APIRouter:
     """`GET /metrics`, for operators."""
     router = APIRouter(tags=["monitoring"])
 
@@ -60,7 +50,7 @@ def routes(app: Easel, calls: Calls, queue: Queue | None) -> APIRouter:
     return router
 
 
-def _scrape(app: Easel, calls: Calls, queue: Queue | None, accept: str) -> tuple[bytes, str]:
+def _scrape(app: Easel, calls: Calls, queue: QueueService | None, accept: str) -> tuple[bytes, str]:
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
 
@@ -70,7 +60,7 @@ def _scrape(app: Easel, calls: Calls, queue: Queue | None, accept: str) -> tuple
     return encode(registry), media_type
 
 
-def _collector(app: Easel, calls: Calls, queue: Queue | None) -> Collector:
+def _collector(app: Easel, calls: Calls, queue: QueueService | None) -> Collector:
     from prometheus_client.registry import Collector
 
     class Figures(Collector):
@@ -114,7 +104,7 @@ def _queues(app: Easel) -> Iterator[Metric]:
     yield from _backlog(_JOBS, running + waiting, 1)
 
 
-def _streams(queue: Queue) -> Iterator[Metric]:
+def _streams(queue: QueueService) -> Iterator[Metric]:
     store, names = queue.store, (queue.input, queue.sink, queue.rear)
     consumers = {name: store.consumers(name) for name in names}
     facts = {name: store.facts(name) for name in names}

@@ -22,7 +22,7 @@ from easel.client.values import Pictures, Progress, Result, Task
 T = TypeVar("T")
 _FIRST_POLL, _LONGEST_POLL = 2.0, 20.0  # seconds; between two polls a task that is gone is noticed
 _MARGIN = 10.0  # seconds that an answer may come later than was asked
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between tries
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between tries
 _NOT_READY = 503
 _REQUEST_ID, _JOB_ID = "x-eas-queueservice-request-id", "x-easel-job-id"
 _SETTLING = 10.0  # seconds between a task's being taken and its being a job
