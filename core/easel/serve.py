@@ -12,6 +12,8 @@ from easel.api.server import create_api
 from easel.app import Easel
 from easel.errors import SettingsError
 from easel.settings import Settings
+from easel.ui import page_of
+from easel.ui.mount import PageMount
 
 log = logging.getLogger("easel")
 _GRACE = 5  # seconds that running calls get to end by themselves …
@@ -21,12 +23,14 @@ _ANSWER = 5  # … and then to be told that they do not
 class GentleServer(uvicorn.Server):
     """An ASGI server that, when stopped, ends the jobs that take too long, so that their callers get an answer."""
 
-    def __init__(self, config: uvicorn.Config, app: Easel) -> None:
+    def __init__(self, config: uvicorn.Config, app: Easel, page: PageMount | None) -> None:
         super().__init__(config)
-        self._easel = app
+        self._easel, self._page = app, page
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the doors, wait for running calls, stop the application."""
+        if self._page is not None:
+            self._page.end_streams()
         ending = asyncio.create_task(self._end_jobs())
         await super().shutdown(sockets)
         ending.cancel()
@@ -46,9 +50,10 @@ def serve(settings: Settings) -> int:
         app.store.make_tree()
     except OSError as error:
         raise SettingsError(f"the data folder {settings.data_dir} cannot be written: {error.strerror}") from error
+    page = None if settings.nowebui else page_of(app)
     server = GentleServer(
         uvicorn.Config(
-            create_api(app),
+            create_api(app, page and page.router()),
             host=settings.host,
             port=settings.bind_port,
             log_config=None,  # ours is set already
@@ -60,6 +65,7 @@ def serve(settings: Settings) -> int:
             ssl_certfile=str(settings.tls_certfile) if settings.tls_certfile else None,
         ),
         app,
+        page,
     )
     server.run()
     return 0 if server.started else 1

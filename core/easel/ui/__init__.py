@@ -1,0 +1,27 @@
+"""The web page: gradio lives here and in extensions' tabs, and is imported when the first page is built."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from easel.ui.mount import PageMount
+
+if TYPE_CHECKING:
+    from gradio.routes import App
+
+    from easel.app import Easel
+
+
+def page_of(app: Easel) -> PageMount:
+    """The page of a service. Importing gradio takes seconds, so that happens with the first build."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would ask servers elsewhere; read when it is imported
+    os.environ["GRADIO_TEMP_DIR"] = str(app.settings.state_dir / "page")  # uploads and what is shown
+
+    def make() -> App:
+        from easel.ui.page import make_page
+
+        return make_page(app, mount.reload_soon)
+
+    mount = PageMount(make)
+    return mount

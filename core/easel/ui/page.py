@@ -1,0 +1,175 @@
+"""The page as gradio `Blocks`: a row of pickers on top, and one tab after the other.
+
+A tab is a module of `easel.ui.tabs` with `TITLE` (English; shown translated) and `build(page)`, which makes the tab's
+components: it is called inside the tab's `gr.Tab`, once for each build of the page. `tabs` below lists them in order.
+Extensions' tabs (`register_tabs`) follow by their `order`.
+
+What tabs share is the `Page`:
+
+- `page.app`: the service. gradio is never the source of truth; a tab asks the app and shows what it says.
+- `page.text("Generate")`: a text in the page's language. Every text that people read goes through it.
+- `page.user(request)`: whose event it is, for a listener with a parameter `request: gr.Request`.
+- `page.places["txt2img"] = Place(tab="txt2img", prompt=…, negative=…)`: what others may fill; a tab says so when built.
+- `page.send(button, to="txt2img", fill=["prompt"], inputs=[box])`: a click fills the place and opens its tab, which may
+  be built later.
+- `page.reload`: makes a new build of the page, which whoever loads the page from then on gets (call it in a listener).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module, resources
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from fastapi import FastAPI
+from gradio.components import Component
+from gradio.routes import App
+from starlette.routing import Mount
+
+from easel.api.auth import user_of
+
+if TYPE_CHECKING:
+    from easel.app import Easel
+    from easel.extensions.hooks import Owned
+    from easel.values.user import User
+
+log = logging.getLogger(__name__)
+TABS = ("txt2img",)
+_CACHE = (3600, 24 * 3600)  # every hour, files of events go that are older than a day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What others may fill in a tab: its texts, its picture. `tab` is the id to open, `inner` that of a tab in it."""
+
+    tab: str
+    prompt: gr.Textbox | None = None
+    negative: gr.Textbox | None = None
+    picture: Component | None = None
+    inner: tuple[gr.Tabs, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Link:
+    button: gr.Button
+    to: str
+    fill: Sequence[str]
+    inputs: Sequence[Component]
+    fn: Callable[..., Any]
+    js: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the tabs of one build share; see the module."""
+
+    app: Easel
+    text: Callable[[str], str]
+    reload: Callable[[], None]
+    tabs: gr.Tabs
+    places: dict[str, Place] = field(default_factory=dict)
+    _links: list[_Link] = field(default_factory=list)
+
+    def user(self, request: gr.Request) -> User:
+        """Whose event it is."""
+        return user_of(request.request)
+
+    def send(
+        self,
+        button: gr.Button,
+        *,
+        to: str,
+        fill: Sequence[str],
+        inputs: Sequence[Component],
+        fn: Callable[..., Any] | None = None,
+        js: str | None = None,
+    ) -> None:
+        """Let a click put what `fn(*inputs)` returns (without it: the inputs) into a place and open its tab.
+
+        `fill` names fields of `Place`, in the order of what is returned. `js` changes the inputs first, in the browser.
+        """
+        self._links.append(_Link(button=button, to=to, fill=fill, inputs=inputs, fn=fn or _as_given, js=js))
+
+    def link(self) -> None:
+        """Connect the buttons, once all tabs are there; one whose place is not on this page disappears."""
+        for one in self._links:
+            place = self.places.get(one.to)
+            if place is None:
+                one.button.visible = False
+                continue
+            filled = [part for name in one.fill if (part := getattr(place, name)) is not None]
+            event = one.button.click(
+                one.fn, list(one.inputs), filled, js=one.js, show_progress="hidden", concurrency_limit=None
+            )
+            opened = [self.tabs, *([place.inner[0]] if place.inner else [])]
+            chosen = [gr.Tabs(selected=place.tab), *([gr.Tabs(selected=place.inner[1])] if place.inner else [])]
+            event.success(_returning(chosen), None, opened, show_progress="hidden", concurrency_limit=None)
+
+
+def make_page(app: Easel, reload: Callable[[], None]) -> App:
+    """Build the page as an ASGI application. Errors: what a tab of ours raises."""
+    with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=_CACHE) as blocks:
+        with gr.Tabs(elem_id="easel-tabs") as tabs:
+            page = Page(app=app, text=str, reload=reload, tabs=tabs)
+            hidden = {name.casefold() for name in app.settings.always_hide_tabs}
+            for name in TABS:
+                module = import_module(f"easel.ui.tabs.{name}")
+                if not hidden & {name, module.TITLE.casefold()}:
+                    _tab(page, name, module)
+            for owned in sorted(app.extensions.hooks.tabs, key=lambda one: one.value.order):
+                if owned.value.title.casefold() not in hidden:
+                    _extension_tab(page, owned)
+        page.link()
+    return _served(blocks)
+
+
+def _tab(page: Page, name: str, module: ModuleType) -> None:
+    with gr.Tab(page.text(module.TITLE), id=name, elem_id=f"easel-tab-{name}"):
+        module.build(page)
+
+
+def _extension_tab(page: Page, owned: Owned) -> None:
+    """An extension's tab; one that cannot be built says so in its place."""
+    tab = owned.value
+    with gr.Tab(page.text(tab.title), id=f"{owned.extension}/{tab.title}"):
+        try:
+            tab.build()
+        except Exception as error:  # noqa: BLE001 -- an extension's
+            log.exception("extension %s: its tab %s cannot be built", owned.extension, tab.title)
+            gr.Markdown(f"{page.text('This tab cannot be shown')}: {type(error).__name__}")
+
+
+def _served(blocks: gr.Blocks) -> App:
+    files = resources.files(__package__)
+    blocks.queue(default_concurrency_limit=None, api_open=False)
+    outer = FastAPI()
+    gr.mount_gradio_app(
+        outer,
+        blocks,
+        "/",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        show_error=True,
+        enable_monitoring=False,
+        mcp_server=False,
+        pwa=False,
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        css=files.joinpath("page.css").read_text("utf-8"),
+        head=f"<script>{files.joinpath('page.js').read_text('utf-8')}</script>",
+    )
+    mounted = outer.router.routes[-1]
+    assert isinstance(mounted, Mount) and isinstance(mounted.app, App)
+    return mounted.app
+
+
+def _as_given(*values: Any) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def _returning(values: list[Any]) -> Callable[[], Any]:
+    return lambda: _as_given(*values)
