@@ -21,7 +21,7 @@ def page_of(app: Easel) -> PageMount:
     def make() -> App:
         from easel.ui.page import make_page
 
-        return make_page(app, mount.reload_soon)
+        return make_page(app, mount.reload_from_thread)
 
     mount = PageMount(make)
     return mount

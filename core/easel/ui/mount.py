@@ -79,10 +79,10 @@ class PageMount(BaseRoute):
         finally:
             await self._close()
 
-    def reload_soon(self) -> None:
-        """`reload` for other threads: begins, and does not wait."""
+    def reload_from_thread(self) -> None:
+        """`reload` for other threads, which wait for it. Errors: the same."""
         if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self.reload(), self._loop)
+            asyncio.run_coroutine_threadsafe(self.reload(), self._loop).result()
 
     async def reload(self) -> None:
         """Make a new build, for whoever loads the page from now on. Errors: what building raises; all stays then."""

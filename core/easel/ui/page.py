@@ -12,7 +12,8 @@ What tabs share is the `Page`:
 - `page.places["txt2img"] = Place(tab="txt2img", prompt=…, negative=…)`: what others may fill; a tab says so when built.
 - `page.send(button, to="txt2img", fill=["prompt"], inputs=[box])`: a click fills the place and opens its tab, which may
   be built later.
-- `page.reload`: makes a new build of the page, which whoever loads the page from then on gets (call it in a listener).
+- `page.reload`: makes a new build of the page and waits for it; whoever loads the page from then on gets it (call it in a
+  listener that is no coroutine).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from gradio.routes import App
 from starlette.routing import Mount
 
 from easel.api.auth import user_of
+from easel.ui.localization import translator
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -114,7 +116,7 @@ def make_page(app: Easel, reload: Callable[[], None]) -> App:
     """Build the page as an ASGI application. Errors: what a tab of ours raises."""
     with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=_CACHE) as blocks:
         with gr.Tabs(elem_id="easel-tabs") as tabs:
-            page = Page(app=app, text=str, reload=reload, tabs=tabs)
+            page = Page(app=app, text=translator(app), reload=reload, tabs=tabs)
             hidden = {name.casefold() for name in app.settings.always_hide_tabs}
             for name in TABS:
                 module = import_module(f"easel.ui.tabs.{name}")
@@ -137,7 +139,7 @@ def _extension_tab(page: Page, owned: Owned) -> None:
     tab = owned.value
     with gr.Tab(page.text(tab.title), id=f"{owned.extension}/{tab.title}"):
         try:
-            tab.build()
+            tab.build(page)
         except Exception as error:  # noqa: BLE001 -- an extension's
             log.exception("extension %s: its tab %s cannot be built", owned.extension, tab.title)
             gr.Markdown(f"{page.text('This tab cannot be shown')}: {type(error).__name__}")

@@ -1,0 +1,71 @@
+"""The page's languages: JSON files of texts, English to the other language, as A1111's `localizations/*.json` are.
+
+A language is there when a file of its name is: in this package, in the folder of `--localizations-dir`, or in the
+`localizations/` of an extension that is on. Several files of one name add up; an operator's wins over an extension's,
+an extension's over the package's. English needs no file: its name is `None`, and it stands for what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from easel.extensions.status import State
+
+if TYPE_CHECKING:
+    from easel.app import Easel
+
+log = logging.getLogger(__name__)
+ENGLISH = "None"  # as A1111's option `localization` calls it
+_LARGEST = 4 << 20  # bytes of one file
+
+
+def languages(app: Easel) -> tuple[str, ...]:
+    """What `localization` may be, English first."""
+    return (ENGLISH, *sorted({file.stem for file in _files(app)}))
+
+
+def translator(app: Easel) -> Callable[[str], str]:
+    """Texts in the language that the options name."""
+    texts = texts_of(app, str(app.options.get("localization")))
+    return lambda english: texts.get(english) or english
+
+
+def texts_of(app: Easel, language: str) -> dict[str, str]:
+    """What a language says for English texts; one that cannot be read is English."""
+    texts: dict[str, str] = {}
+    for file in _files(app):
+        if file.stem == language:
+            texts |= _read(file)
+    return texts
+
+
+def tag_of(language: str) -> str:
+    """A language for browsers: `zh_CN` is `zh-CN`."""
+    return "en" if language == ENGLISH else language.replace("_", "-")
+
+
+def _files(app: Easel) -> Iterator[Path]:
+    folders = [Path(__file__).parent / "localizations"]
+    folders += [one.folder / "localizations" for one in app.extensions.list() if one.state is State.ENABLED]
+    if app.settings.localizations_dir:
+        folders.append(app.settings.localizations_dir)
+    for folder in folders:
+        if folder.is_dir():
+            yield from sorted(folder.glob("*.json"))
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST >> 20} MB")
+        said = json.loads(file.read_text("utf-8"))
+        if not isinstance(said, dict):
+            raise ValueError("it holds no object")
+    except (OSError, ValueError) as error:
+        log.warning("the localization %s is left out: %s", file.name, error)
+        return {}
+    return {english: text for english, text in said.items() if isinstance(text, str)}
