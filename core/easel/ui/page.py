@@ -9,18 +9,24 @@ What tabs share is the `Page`:
 - `page.app`: the service. gradio is never the source of truth; a tab asks the app and shows what it says.
 - `page.text("Generate")`: a text in the page's language. Every text that people read goes through it.
 - `page.user(request)`: whose event it is, for a listener with a parameter `request: gr.Request`.
-- `page.places["txt2img"] = Place(tab="txt2img", prompt=…, negative=…)`: what others may fill; a tab says so when built.
+- `page.places["txt2img"] = Place(tab="txt2img", parts={"prompt": …})`: what others may fill; a tab says so when built.
 - `page.send(button, to="txt2img", fill=["prompt"], inputs=[box])`: a click fills the place and opens its tab, which may
   be built later.
-- `page.reload`: makes a new build of the page and waits for it; whoever loads the page from then on gets it (call it in a
-  listener that is no coroutine).
+- `page.tool("↙️", "txt2img_paste", title)`: a small button with a title that is shown when the mouse rests on it.
+- `page.checkpoint`, `page.vae`: the pickers on top.
+- `page.on_load(fn, inputs, outputs)`: for whoever opens the page; what is built is the same for everybody.
+- `page.reload()`: makes a new build of the page and waits for it; whoever loads the page from then on gets it (call it in
+  a listener that is no coroutine).
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
+from html import escape
 from importlib import import_module, resources
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -33,6 +39,7 @@ from starlette.routing import Mount
 
 from easel.api.auth import user_of
 from easel.ui.localization import translator
+from easel.ui.pickers import build_pickers, connect_pickers
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -46,12 +53,13 @@ _CACHE = (3600, 24 * 3600)  # every hour, files of events go that are older than
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What others may fill in a tab: its texts, its picture. `tab` is the id to open, `inner` that of a tab in it."""
+    """What others may fill in a tab: its components by name (`prompt`, `negative_prompt`, `picture`, `width` …).
+
+    `tab` is the id of the tab to open, `inner` a row of tabs in it and the id of one of these.
+    """
 
     tab: str
-    prompt: gr.Textbox | None = None
-    negative: gr.Textbox | None = None
-    picture: Component | None = None
+    parts: Mapping[str, Component]
     inner: tuple[gr.Tabs, str] | None = None
 
 
@@ -72,13 +80,32 @@ class Page:
     app: Easel
     text: Callable[[str], str]
     reload: Callable[[], None]
+    blocks: gr.Blocks
     tabs: gr.Tabs
+    checkpoint: gr.Dropdown
+    vae: gr.Dropdown
     places: dict[str, Place] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
     _links: list[_Link] = field(default_factory=list)
+
+    def tool(self, symbol: str, elem_id: str, title: str) -> gr.Button:
+        """A small button; `title` (English) says what it does."""
+        self.titles[elem_id] = self.text(title)
+        return gr.Button(symbol, elem_id=elem_id, elem_classes="easel-tool", scale=0, min_width=40, size="sm")
 
     def user(self, request: gr.Request) -> User:
         """Whose event it is."""
         return user_of(request.request)
+
+    def on_load(
+        self,
+        fn: Callable[..., Any] | None,
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+        js: str | None = None,
+    ) -> None:
+        """Call `fn` whenever somebody opens the page: what is built is the same for all of them."""
+        self.blocks.load(fn, list(inputs), list(outputs), js=js, show_progress="hidden", api_visibility="private")
 
     def send(
         self,
@@ -92,7 +119,8 @@ class Page:
     ) -> None:
         """Let a click put what `fn(*inputs)` returns (without it: the inputs) into a place and open its tab.
 
-        `fill` names fields of `Place`, in the order of what is returned. `js` changes the inputs first, in the browser.
+        `fill` names parts of the place, in the order of what is returned; those that it lacks are left out. `js`
+        changes the inputs first, in the browser.
         """
         self._links.append(_Link(button=button, to=to, fill=fill, inputs=inputs, fn=fn or _as_given, js=js))
 
@@ -103,20 +131,26 @@ class Page:
             if place is None:
                 one.button.visible = False
                 continue
-            filled = [part for name in one.fill if (part := getattr(place, name)) is not None]
+            known = [name in place.parts for name in one.fill]
             event = one.button.click(
-                one.fn, list(one.inputs), filled, js=one.js, show_progress="hidden", concurrency_limit=None
+                _only(one.fn, known),
+                list(one.inputs),
+                [place.parts[name] for name in one.fill if name in place.parts],
+                js=one.js,
+                show_progress="hidden",
             )
             opened = [self.tabs, *([place.inner[0]] if place.inner else [])]
             chosen = [gr.Tabs(selected=place.tab), *([gr.Tabs(selected=place.inner[1])] if place.inner else [])]
-            event.success(_returning(chosen), None, opened, show_progress="hidden", concurrency_limit=None)
+            event.success(_returning(chosen), None, opened, show_progress="hidden")
 
 
 def make_page(app: Easel, reload: Callable[[], None]) -> App:
     """Build the page as an ASGI application. Errors: what a tab of ours raises."""
     with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=_CACHE) as blocks:
+        text = translator(app)
+        checkpoint, vae, refresh = build_pickers(app, text)
         with gr.Tabs(elem_id="easel-tabs") as tabs:
-            page = Page(app=app, text=translator(app), reload=reload, tabs=tabs)
+            page = Page(app=app, text=text, reload=reload, blocks=blocks, tabs=tabs, checkpoint=checkpoint, vae=vae)
             hidden = {name.casefold() for name in app.settings.always_hide_tabs}
             for name in TABS:
                 module = import_module(f"easel.ui.tabs.{name}")
@@ -126,6 +160,8 @@ def make_page(app: Easel, reload: Callable[[], None]) -> App:
                 if owned.value.title.casefold() not in hidden:
                     _extension_tab(page, owned)
         page.link()
+        connect_pickers(page, blocks, refresh)
+        gr.HTML(f"<template id='easel-titles'>{escape(json.dumps(page.titles))}</template>", visible="hidden")
     return _served(blocks)
 
 
@@ -140,7 +176,7 @@ def _extension_tab(page: Page, owned: Owned) -> None:
     with gr.Tab(page.text(tab.title), id=f"{owned.extension}/{tab.title}"):
         try:
             tab.build(page)
-        except Exception as error:  # noqa: BLE001 -- an extension's
+        except Exception as error:  # an extension's
             log.exception("extension %s: its tab %s cannot be built", owned.extension, tab.title)
             gr.Markdown(f"{page.text('This tab cannot be shown')}: {type(error).__name__}")
 
@@ -160,7 +196,7 @@ def _served(blocks: gr.Blocks) -> App:
         enable_monitoring=False,
         mcp_server=False,
         pwa=False,
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        theme=_theme(),
         css=files.joinpath("page.css").read_text("utf-8"),
         head=f"<script>{files.joinpath('page.js').read_text('utf-8')}</script>",
     )
@@ -169,8 +205,33 @@ def _served(blocks: gr.Blocks) -> App:
     return mounted.app
 
 
+def _theme() -> gr.themes.Base:
+    """Dense, in the system's own fonts: gradio's would come from elsewhere."""
+    return gr.themes.Default(
+        primary_hue="orange",
+        neutral_hue="gray",
+        spacing_size="sm",
+        radius_size="sm",
+        text_size="sm",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"],
+        font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+    )
+
+
 def _as_given(*values: Any) -> Any:
     return values[0] if len(values) == 1 else values
+
+
+def _only(fn: Callable[..., Any], known: Sequence[bool]) -> Callable[..., Any]:
+    """`fn`, of whose values those that have no component are left out; it keeps its parameters, which gradio reads."""
+
+    @wraps(fn)
+    def filtered(*args: Any) -> Any:
+        values = fn(*args)
+        values = values if len(known) > 1 else (values,)
+        return _as_given(*(value for value, kept in zip(values, known, strict=True) if kept))
+
+    return filtered
 
 
 def _returning(values: list[Any]) -> Callable[[], Any]:
