@@ -43,7 +43,7 @@ class Credentials:
         pairs = (pair.partition(":") for pair in (settings.api_auth or "").split(",") if pair.strip())
         passwords = tuple((name.strip(), password.strip()) for name, _, password in pairs)
         token = settings.token or ""
-        if not token and not passwords and not settings.no_auth and not _is_loopback(settings.host):
+        if not token and not passwords and not settings.no_auth and not is_loopback(settings.host):
             token = _kept_token(settings)
         return cls(token, passwords)
 
@@ -171,7 +171,8 @@ def _basic(encoded: str) -> tuple[str, str]:
     return name, password
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Can only programs of this machine reach a server that listens there?"""
     if host == "localhost":
         return True
     try:

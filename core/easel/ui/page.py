@@ -23,12 +23,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from html import escape
 from importlib import import_module, resources
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 TABS = ("txt2img",)
+LAST_TABS = ("jobs", "usage", "settings", "extensions")  # after those of extensions
 _CACHE = (3600, 24 * 3600)  # every hour, files of events go that are older than a day
 
 
@@ -153,19 +153,22 @@ def make_page(app: Easel, reload: Callable[[], None]) -> App:
             page = Page(app=app, text=text, reload=reload, blocks=blocks, tabs=tabs, checkpoint=checkpoint, vae=vae)
             hidden = {name.casefold() for name in app.settings.always_hide_tabs}
             for name in TABS:
-                module = import_module(f"easel.ui.tabs.{name}")
-                if not hidden & {name, module.TITLE.casefold()}:
-                    _tab(page, name, module)
+                _tab(page, name, hidden)
             for owned in sorted(app.extensions.hooks.tabs, key=lambda one: one.value.order):
                 if owned.value.title.casefold() not in hidden:
                     _extension_tab(page, owned)
+            for name in LAST_TABS:
+                _tab(page, name, hidden)
         page.link()
         connect_pickers(page, blocks, refresh)
         gr.HTML(f"<template id='easel-titles'>{escape(json.dumps(page.titles))}</template>", visible="hidden")
     return _served(blocks)
 
 
-def _tab(page: Page, name: str, module: ModuleType) -> None:
+def _tab(page: Page, name: str, hidden: Collection[str]) -> None:
+    module = import_module(f"easel.ui.tabs.{name}")
+    if name in hidden or module.TITLE.casefold() in hidden:
+        return
     with gr.Tab(page.text(module.TITLE), id=name, elem_id=f"easel-tab-{name}"):
         module.build(page)
 
@@ -197,7 +200,7 @@ def _served(blocks: gr.Blocks) -> App:
         mcp_server=False,
         pwa=False,
         theme=_theme(),
-        css=files.joinpath("page.css").read_text("utf-8"),
+        css="".join(files.joinpath(name).read_text("utf-8") for name in ("page.css", "markup.css")),
         head=f"<script>{files.joinpath('page.js').read_text('utf-8')}</script>",
     )
     mounted = outer.router.routes[-1]
