@@ -79,7 +79,7 @@ def _component(one: FormField, value: Any, text: Callable[[str], str]) -> Compon
             return gr.Dropdown(options, value=value if value in choices else None, **named)
         case "integer" | "number" if bounded and value is not None:
             step = one.step or (1 if one.control == "integer" else 0.01)
-            return gr.Slider(one.minimum or 0, one.maximum or 0, value, step=step, **named)
+            return gr.Slider(one.minimum or 0, one.maximum or 0, value, step=step, buttons=[], **named)
         case "integer" | "number":
             return gr.Number(value, precision=0 if one.control == "integer" else None, **named)
         case "text":

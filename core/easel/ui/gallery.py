@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import gradio as gr
@@ -21,8 +21,6 @@ from easel.prompt.infotext import parse_infotext
 from easel.values.result import Result
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from easel.app import Easel
     from easel.ui.page import Page
     from easel.values.image import SavedImage
@@ -101,7 +99,7 @@ def own_job(app: Easel, user: User, job_id: str) -> Job:
 
 def empty_gallery() -> str:
     """Where pictures will be."""
-    return '<div class="easel-gallery easel-empty"><div class="easel-stage"><span>🖼️</span></div></div>'
+    return '<div class="easel-gallery easel-empty"><div class="easel-stage"><span>▣</span></div></div>'
 
 
 def gallery_html(page: Page, job: Job, result: Result, seconds: float) -> str:
@@ -118,8 +116,8 @@ def gallery_html(page: Page, job: Job, result: Result, seconds: float) -> str:
     return (
         f'<div class="easel-gallery" data-job="{job.id}"><div class="easel-stage" tabindex="0"></div>'
         f'<div class="easel-thumbs">{thumbs}</div>'
-        f'<div class="easel-links"><a class="easel-save" download>💾 {escape(page.text("Save"))}</a>'
-        f'<a href="easel/v1/jobs/{job.id}/images.zip" download>🗃️ Zip</a></div>'
+        f'<div class="easel-links"><a class="easel-save" download>↓ {escape(page.text("Save"))}</a>'
+        f'<a href="easel/v1/jobs/{job.id}/images.zip" download>▤ Zip</a></div>'
         f'{about}<p class="easel-time">{escape(taken)}</p>{told}</div>'
     )
 

@@ -59,8 +59,9 @@ def connect(page: Page, tab: Generation) -> None:
         except EaselError as error:
             yield _updates((failure(page, error), None, ""))
             return
-        async for one in generate(page, page.user(request), kind, asked):
-            yield _updates(one)
+        for request_fields in _each(asked):
+            async for one in generate(page, page.user(request), kind, request_fields):
+                yield _updates(one)
 
     async def resume(job_id: str, request: gr.Request) -> AsyncIterator[Any]:
         try:
@@ -94,6 +95,8 @@ def _fields(page: Page, tab: Generation, values: Sequence[Any]) -> dict[str, Any
     fields = sent(tab.panel.kind, tab.panel.named(given))
     fields |= {"prompt": prompt, "negative_prompt": negative, "styles": styles or []}
     fields |= tab.pictures.fields(*started) | tab.scripts.asked(scripted)
+    if "init_images" in fields and "mask" not in fields:
+        fields = {name: value for name, value in fields.items() if not name.startswith(("mask_", "inpaint"))}
     app = page.app
     picked = {
         name: value
@@ -104,6 +107,13 @@ def _fields(page: Page, tab: Generation, values: Sequence[Any]) -> dict[str, Any
         if value and value != now
     }
     return fields | ({"override_settings": picked} if picked else {})
+
+
+def _each(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    """One request for each picture to start from."""
+    if len(fields.get("init_images", ())) < 2:
+        return [fields]
+    return [fields | {"init_images": [picture]} for picture in fields["init_images"]]
 
 
 def _signalling(page: Page, what: Any) -> Callable[..., None]:

@@ -172,10 +172,12 @@ const easel = (() => {
     due = true;
     requestAnimationFrame(() => { due = false; look(); });
   };
-  document.addEventListener("DOMContentLoaded", () => {
+  const begin = () => {
     new MutationObserver(soon).observe(document.body, { childList: true, subtree: true });
     soon();
-  });
+  };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
+  else begin();
 
   return {
     chosen: (kind, job) => [`${job}/${chosenThumb(kind)?.dataset.index ?? 0}`],

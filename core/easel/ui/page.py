@@ -12,7 +12,7 @@ What tabs share is the `Page`:
 - `page.places["txt2img"] = Place(tab="txt2img", parts={"prompt": …})`: what others may fill; a tab says so when built.
 - `page.send(button, to="txt2img", fill=["prompt"], inputs=[box])`: a click fills the place and opens its tab, which may
   be built later.
-- `page.tool("↙️", "txt2img_paste", title)`: a small button with a title that is shown when the mouse rests on it.
+- `page.tool("↙", "txt2img_paste", title)`: a small button with a title that is shown when the mouse rests on it.
 - `page.checkpoint`, `page.vae`: the pickers on top.
 - `page.on_load(fn, inputs, outputs)`: for whoever opens the page; what is built is the same for everybody.
 - `page.reload()`: makes a new build of the page and waits for it; whoever loads the page from then on gets it (call it in
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from easel.values.user import User
 
 log = logging.getLogger(__name__)
-TABS = ("txt2img",)
+TABS = ("txt2img", "img2img")
+LAST_TABS = ("jobs", "usage", "settings", "extensions")  # after those of extensions
 LAST_TABS = ("jobs", "usage", "settings", "extensions")  # after those of extensions
 _CACHE = (3600, 24 * 3600)  # every hour, files of events go that are older than a day
 
@@ -138,10 +139,11 @@ class Page:
                 [place.parts[name] for name in one.fill if name in place.parts],
                 js=one.js,
                 show_progress="hidden",
+                api_visibility="private",
             )
-            opened = [self.tabs, *([place.inner[0]] if place.inner else [])]
-            chosen = [gr.Tabs(selected=place.tab), *([gr.Tabs(selected=place.inner[1])] if place.inner else [])]
-            event.success(_returning(chosen), None, opened, show_progress="hidden")
+            opened = [(self.tabs, place.tab), *([place.inner] if place.inner else [])]
+            tabs, ids = zip(*opened, strict=True)
+            event.success(_selecting(ids), None, list(tabs), show_progress="hidden", api_visibility="private")
 
 
 def make_page(app: Easel, reload: Callable[[], None]) -> App:
@@ -237,5 +239,5 @@ def _only(fn: Callable[..., Any], known: Sequence[bool]) -> Callable[..., Any]:
     return filtered
 
 
-def _returning(values: list[Any]) -> Callable[[], Any]:
-    return lambda: _as_given(*values)
+def _selecting(ids: Sequence[str]) -> Callable[[], Any]:
+    return lambda: _as_given(*(gr.Tabs(selected=one) for one in ids))

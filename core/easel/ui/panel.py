@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Kind = Literal["txt2img", "img2img"]
 SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULER = "Use same checkpoint", "Use same sampler", "Use same scheduler"
 _LARGEST_SIDE = 2048
+slider = partial(gr.Slider, buttons=[])  # without a reset button
 _SHOW = "(on) => ({__type__: 'update', visible: on})"
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
 
@@ -50,7 +52,7 @@ def build_sampling(page: Page, panel: Panel, first: Mapping[str, Any]) -> None:
             "scheduler",
             gr.Dropdown(choices.schedulers(), value=first["scheduler"], label=_("Schedule type"), min_width=130),
         )
-        panel.add("steps", gr.Slider(1, 150, first["steps"], step=1, label=_("Sampling steps"), min_width=180))
+        panel.add("steps", slider(1, 150, first["steps"], step=1, label=_("Sampling steps"), min_width=180))
 
 
 def build_hires(page: Page, panel: Panel) -> None:
@@ -62,14 +64,12 @@ def build_hires(page: Page, panel: Panel) -> None:
             panel.add(
                 "hr_upscaler", gr.Dropdown(choices.hires(page.app), value="Latent", label=_("Upscaler"), min_width=130)
             )
-            panel.add("hr_second_pass_steps", gr.Slider(0, 150, 0, step=1, label=_("Hires steps"), min_width=130))
-            panel.add(
-                "denoising_strength", gr.Slider(0, 1, 0.7, step=0.01, label=_("Denoising strength"), min_width=130)
-            )
+            panel.add("hr_second_pass_steps", slider(0, 150, 0, step=1, label=_("Hires steps"), min_width=130))
+            panel.add("denoising_strength", slider(0, 1, 0.7, step=0.01, label=_("Denoising strength"), min_width=130))
         with gr.Row(elem_classes="easel-row"):
-            panel.add("hr_scale", gr.Slider(1, 4, 2, step=0.05, label=_("Upscale by"), min_width=130))
-            panel.add("hr_resize_x", gr.Slider(0, _LARGEST_SIDE, 0, step=8, label=_("Resize width to"), min_width=130))
-            panel.add("hr_resize_y", gr.Slider(0, _LARGEST_SIDE, 0, step=8, label=_("Resize height to"), min_width=130))
+            panel.add("hr_scale", slider(1, 4, 2, step=0.05, label=_("Upscale by"), min_width=130))
+            panel.add("hr_resize_x", slider(0, _LARGEST_SIDE, 0, step=8, label=_("Resize width to"), min_width=130))
+            panel.add("hr_resize_y", slider(0, _LARGEST_SIDE, 0, step=8, label=_("Resize height to"), min_width=130))
         with gr.Accordion(_("Checkpoint, sampler and prompts of the hires pass"), open=False):
             with gr.Row(elem_classes="easel-row"):
                 named = [SAME_CHECKPOINT, *choices.checkpoints(page.app)]
@@ -99,7 +99,7 @@ def build_refiner(page: Page, panel: Panel) -> None:
     with gr.Group(visible=False) as group, gr.Row(elem_classes="easel-row easel-inner"):
         found = choices.checkpoints(page.app)
         panel.add("refiner_checkpoint", gr.Dropdown(found, value=found[0], label=_("Checkpoint")))
-        panel.add("refiner_switch_at", gr.Slider(0.01, 1, 0.8, step=0.01, label=_("Switch at")))
+        panel.add("refiner_switch_at", slider(0.01, 1, 0.8, step=0.01, label=_("Switch at")))
     panel.add("enable_refiner", enabled)
     enabled.change(None, enabled, group, js=_SHOW, **_QUIET)
 
@@ -109,8 +109,8 @@ def build_size(page: Page, panel: Panel, first: Mapping[str, Any]) -> None:
     _ = page.text
     with gr.Row(elem_classes="easel-row"):
         with gr.Column(scale=4, min_width=200):
-            width = panel.add("width", gr.Slider(64, _LARGEST_SIDE, first["width"], step=8, label=_("Width")))
-            height = panel.add("height", gr.Slider(64, _LARGEST_SIDE, first["height"], step=8, label=_("Height")))
+            width = panel.add("width", slider(64, _LARGEST_SIDE, first["width"], step=8, label=_("Width")))
+            height = panel.add("height", slider(64, _LARGEST_SIDE, first["height"], step=8, label=_("Height")))
         with gr.Column(scale=0, min_width=44, elem_classes="easel-tools"):
             swap = page.tool("⇅", f"{panel.kind}_swap", "Swap width and height")
             aspect = gr.Dropdown(
@@ -118,10 +118,10 @@ def build_size(page: Page, panel: Panel, first: Mapping[str, Any]) -> None:
                 value=None, show_label=False, container=False, min_width=44, elem_classes="easel-aspect",
                 elem_id=f"{panel.kind}_aspect",
             )  # fmt: skip
-            native = page.tool("📐", f"{panel.kind}_native", "The size that the checkpoint was made for")
+            native = page.tool("⊡", f"{panel.kind}_native", "The size that the checkpoint was made for")
         with gr.Column(scale=2, min_width=130):
-            panel.add("n_iter", gr.Slider(1, 100, 1, step=1, label=_("Batch count")))
-            panel.add("batch_size", gr.Slider(1, 16, 1, step=1, label=_("Batch size")))
+            panel.add("n_iter", slider(1, 100, 1, step=1, label=_("Batch count")))
+            panel.add("batch_size", slider(1, 16, 1, step=1, label=_("Batch size")))
     sides = [width, height]
     swap.click(None, sides, sides, js="(w, h) => [h, w]", **_QUIET)
     aspect.input(None, [aspect, *sides], [*sides, aspect], js=_ASPECT, **_QUIET)
@@ -141,9 +141,37 @@ _ASPECT = """(ratio, w, h) => {
 }"""
 
 
+def build_resizing(page: Page, panel: Panel) -> None:
+    """How the picture comes to the size, and how much of it is made anew."""
+    _ = page.text
+    modes = ("Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)")
+    with gr.Row(elem_classes="easel-row"):
+        named = [(_(name), number) for number, name in enumerate(modes)]
+        panel.add("resize_mode", gr.Radio(named, value=0, label=_("Resize mode"), min_width=280))
+    strength = slider(0, 1, 0.75, step=0.01, label=_("Denoising strength"), elem_id="img2img_denoising_strength")
+    panel.add("denoising_strength", strength)
+
+
+def build_masking(page: Page, panel: Panel) -> None:
+    """What the mask means."""
+    _ = page.text
+    with gr.Row(elem_classes="easel-row"):
+        panel.add("mask_blur", slider(0, 64, 4, step=1, label=_("Mask blur"), min_width=140))
+        padding = slider(0, 256, 32, step=4, label=_("Only masked padding, pixels"), min_width=140)
+        panel.add("inpaint_full_res_padding", padding)
+    with gr.Row(elem_classes="easel-row"):
+        named = [(_("Inpaint masked"), 0), (_("Inpaint not masked"), 1)]
+        panel.add("inpainting_mask_invert", gr.Radio(named, value=0, label=_("Mask mode"), min_width=140))
+        areas = [(_("Whole picture"), False), (_("Only masked"), True)]
+        panel.add("inpaint_full_res", gr.Radio(areas, value=False, label=_("Inpaint area"), min_width=140))
+    contents = ("fill", "original", "latent noise", "latent nothing")
+    filled = [(_(name), number) for number, name in enumerate(contents)]
+    panel.add("inpainting_fill", gr.Radio(filled, value=1, label=_("Masked content")))
+
+
 def build_guidance(page: Page, panel: Panel, first: Mapping[str, Any]) -> None:
     """CFG scale."""
-    panel.add("cfg_scale", gr.Slider(1, 30, first["cfg_scale"], step=0.5, label=page.text("CFG Scale")))
+    panel.add("cfg_scale", slider(1, 30, first["cfg_scale"], step=0.5, label=page.text("CFG Scale")))
 
 
 def build_seed(page: Page, panel: Panel) -> None:
@@ -152,18 +180,18 @@ def build_seed(page: Page, panel: Panel) -> None:
     kind = panel.kind
     with gr.Row(elem_classes="easel-row easel-seed"):
         seed = panel.add("seed", gr.Number(-1, precision=0, label=_("Seed"), elem_id=f"{kind}_seed", min_width=120))
-        draw = page.tool("🎲", f"{kind}_random_seed", "A new seed for every picture (-1)")
-        reuse = page.tool("♻️", f"{kind}_reuse_seed", "The seed of the picture that is shown")
+        draw = page.tool("⚄", f"{kind}_random_seed", "A new seed for every picture (-1)")
+        reuse = page.tool("♻", f"{kind}_reuse_seed", "The seed of the picture that is shown")
         extra = gr.Checkbox(False, label=_("Extra"), scale=0, min_width=80, container=False)
     with gr.Group(visible=False) as group, gr.Column(elem_classes="easel-inner"):
         with gr.Row(elem_classes="easel-row easel-seed"):
             subseed = panel.add("subseed", gr.Number(-1, precision=0, label=_("Variation seed"), min_width=120))
-            draw_sub = page.tool("🎲", f"{kind}_random_subseed", "A new seed for every picture (-1)")
-            reuse_sub = page.tool("♻️", f"{kind}_reuse_subseed", "The seed of the picture that is shown")
-            panel.add("subseed_strength", gr.Slider(0, 1, 0, step=0.01, label=_("Variation strength"), min_width=130))
+            draw_sub = page.tool("⚄", f"{kind}_random_subseed", "A new seed for every picture (-1)")
+            reuse_sub = page.tool("♻", f"{kind}_reuse_subseed", "The seed of the picture that is shown")
+            panel.add("subseed_strength", slider(0, 1, 0, step=0.01, label=_("Variation strength"), min_width=130))
         with gr.Row(elem_classes="easel-row"):
             for side, label in (("w", _("Resize seed from width")), ("h", _("Resize seed from height"))):
-                panel.add(f"seed_resize_from_{side}", gr.Slider(0, _LARGEST_SIDE, 0, step=8, label=label))
+                panel.add(f"seed_resize_from_{side}", slider(0, _LARGEST_SIDE, 0, step=8, label=label))
     panel.add("extra_seed", extra)
     extra.change(None, extra, group, js=_SHOW, **_QUIET)
     for button, target in ((draw, seed), (draw_sub, subseed)):

@@ -34,7 +34,7 @@ def build_pickers(app: Easel, text: Callable[[str], str]) -> tuple[gr.Dropdown, 
             choices.vaes(app), value=_vae(app), label=text("VAE"), elem_id="setting_sd_vae", min_width=140
         )
         refresh = gr.Button(
-            "🔄", elem_id="refresh_sd_model_checkpoint", elem_classes="easel-tool", scale=0, min_width=40, size="sm"
+            "↻", elem_id="refresh_sd_model_checkpoint", elem_classes="easel-tool", scale=0, min_width=40, size="sm"
         )
     return checkpoint, vae, refresh
 

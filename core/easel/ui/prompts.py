@@ -54,9 +54,9 @@ def build_prompts(page: Page, kind: str) -> Prompts:
                 )
                 skip = gr.Button(_("Skip"), variant="secondary", elem_id=f"{kind}_skip", elem_classes="easel-stop")
             with gr.Row(elem_classes="easel-row easel-toolrow"):
-                paste = page.tool("↙️", f"{kind}_paste", "Read generation data from the prompt into the page")
-                clear = page.tool("🗑️", f"{kind}_clear_prompt", "Clear the prompts")
-                apply = page.tool("📋", f"{kind}_style_apply", "Write the chosen styles into the prompts")
+                paste = page.tool("↙", f"{kind}_paste", "Read generation data from the prompt into the page")
+                clear = page.tool("✕", f"{kind}_clear_prompt", "Clear the prompts")
+                apply = page.tool("✎", f"{kind}_style_apply", "Write the chosen styles into the prompts")
             styles = gr.Dropdown(
                 choices.styles(page.app),
                 value=[],

@@ -122,7 +122,7 @@ def _form(page: Page, one: OwnedScript, kind: Kind, without: Sequence[str] = ())
     form = build_form(script.entry, page.text, choices=choices, without=without)
     if script.preview:
         with gr.Row(elem_classes="easel-row"):
-            button = gr.Button(f"💥 {page.text('Preview')}", size="sm", scale=0, min_width=120)
+            button = gr.Button(f"{page.text('Preview')}", size="sm", scale=0, min_width=120)
             shown = gr.Image(show_label=False, interactive=False, height=240, format="png", buttons=[])
         button.click(_previewing(page, one, form), list(form.components), shown, api_visibility="private")
     return form

@@ -34,7 +34,7 @@ def build(page: Page) -> None:
             build_guidance(page, panel, first)
             build_seed(page, panel)
             scripts = build_scripts(page, "txt2img")
-        sent_to = [("🖼️", "img2img", "img2img"), ("🎨", "inpaint", "Inpaint"), ("📐", "extras", "Extras")]
+        sent_to = [("▣", "img2img", "img2img"), ("✎", "inpaint", "Inpaint"), ("⤢", "extras", "Extras")]
         gallery = build_gallery(page, "txt2img", sent_to)
     parts = {"prompt": prompts.prompt, "negative_prompt": prompts.negative, **panel.fields}
     page.places["txt2img"] = Place(tab="txt2img", parts=parts)
