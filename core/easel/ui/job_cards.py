@@ -41,7 +41,11 @@ def _card(page: Page, job: Job, line: Sequence[str]) -> Html:
         tag("div", *_pictures(page, job, state), class_="pictures"),
         tag(
             "div",
-            tag("p", tag("span", page.text(state.value), class_=f"easel-badge {_COLOURS.get(state, '')}"), *_facts(page, job)),
+            tag(
+                "p",
+                tag("span", page.text(state.value), class_=f"easel-badge {_COLOURS.get(state, '')}"),
+                *_facts(page, job),
+            ),
             tag("p", _title(page, job), class_="prompt"),
             joined(_progress(page, job, state, line)),
             class_="about",

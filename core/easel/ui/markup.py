@@ -34,7 +34,7 @@ def live(html: str = "", *, elem_id: str) -> Any:
     return gr.HTML(html, js_on_load=_SCRIPT, apply_default_css=False, elem_id=elem_id, elem_classes="easel-html")
 
 
-def tag(name: str, *parts: object, **attributes: object) -> Html:
+def tag(name: str, /, *parts: object, **attributes: object) -> Html:
     """An element: parts that are no `Html` are escaped; an attribute that is False or None is left out.
 
     `class_` is `class`, `data_act` is `data-act`.
@@ -65,8 +65,8 @@ def field(one: FormField, value: object, words: Callable[[str], str], *, fixed: 
     """A line of a form: the label, the control, what the field says of itself."""
     name = f"field-{one.name}"
     label = tag("label", words(one.label), for_=name)
-    about = tag("small", words(one.help)) if one.help else Html()
-    return tag("div", label, _control(one, value, name, fixed), about, class_="easel-field", data_row=True)
+    about = tag("small", words(one.help)) if one.help else ""
+    return tag("div", tag("div", label, about), _control(one, value, name, fixed), class_="easel-field", data_row=True)
 
 
 def _control(one: FormField, value: object, name: str, fixed: bool) -> Html:

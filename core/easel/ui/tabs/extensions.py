@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 TITLE = "Extensions"
 _LOAD_AGAIN = "() => location.reload()"
+_TO_THE_DETAILS = """() => {
+  if (document.activeElement?.dataset.act !== 'show') return;
+  document.getElementById('easel-extension').scrollIntoView({behavior: 'smooth'});
+}"""
 
 
 def build(page: Page) -> None:
@@ -70,7 +74,8 @@ def _installed(page: Page) -> Any:
         page.reload()
 
     for one in (shown, about):
-        one.act(act, None, [shown, about, text], show_progress="hidden")
+        acted = one.act(act, None, [shown, about, text], show_progress="hidden")
+        acted.success(None, None, None, js=_TO_THE_DETAILS)
     shown.opened(lambda: listing(page), None, shown, show_progress="hidden")
     shown.reload(apply, None, None).success(None, None, None, js=_LOAD_AGAIN)
     return shown
