@@ -76,4 +76,4 @@ class Upscale(Extension):
     @task(Extras)
     def extras(self, arguments: Extras, job: Job) -> Draft:
         """Enlarge pictures as the extras routes ask."""
-        return enlarge_all(arguments, job, self._app.upscalers)
+        return enlarge_all(arguments, job, self._app.upscalers, self._app.settings.max_input_pixels)

@@ -45,16 +45,20 @@ def build_form(
     choices: Mapping[str, Sequence[str]] | None = None,
     values: Mapping[str, Any] | None = None,
     without: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> Form:
     """The components, made where this is called.
 
     `choices`: what there is to choose from at the time, by field; `values`: others than the defaults; `without`: fields
-    that are left out, as those are whose control is `hidden`.
+    that are left out, as those are whose control is `hidden`; `only`: those that are asked for, in this order.
     """
     known = {name: tuple(offered) for name, offered in (choices or {}).items()}
+    fields = form(model)
+    if only:
+        fields = tuple(one for name in only for one in fields if one.name == name)
     asked = tuple(
         replace(one, choices=known[one.name], control="choice") if one.name in known else one
-        for one in form(model)
+        for one in fields
         if one.control != "hidden" and one.name not in without
     )
     return Form(asked, tuple(_component(one, (values or {}).get(one.name, one.value), text) for one in asked))
@@ -73,7 +77,7 @@ def _component(one: FormField, value: Any, text: Callable[[str], str]) -> Compon
         case "choices":
             return gr.CheckboxGroup([(text(name), name) for name in choices or ()], value=value or [], **named)
         case _ if choices is not None:
-            options = [(text(name) or "—", name) for name in choices]
+            options, value = [(text(name) or "—", name) for name in choices], None if value is None else str(value)
             if len(options) <= _FEW and value in choices:
                 return gr.Radio(options, value=value, **named)
             return gr.Dropdown(options, value=value if value in choices else None, **named)
@@ -105,6 +109,8 @@ def _read(one: FormField, value: Any, where: str) -> Any:
         except ValueError:
             field = f"{where}.{one.name}" if where else one.name
             raise BadRequest("this is no JSON", field=field, value=value[:80], allowed='like ["a", "b"]') from None
+    if one.choices and isinstance(one.value, int | float) and isinstance(value, str):
+        return json.loads(value)  # one of several numbers
     if one.value is None and value == "":
         return None
     return one.value if value is None else value

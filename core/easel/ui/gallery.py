@@ -42,8 +42,8 @@ class Gallery:
 def build_gallery(page: Page, name: str, others: Sequence[tuple[str, str, str]]) -> Gallery:
     """A gallery with its buttons. `others`: symbol, place and title of where pictures can be sent."""
     with gr.Column(elem_id=f"{name}_results", elem_classes="easel-results", min_width=320):
-        progress = gr.HTML("", elem_id=f"{name}_progress")
-        pictures = gr.HTML(empty_gallery(), elem_id=f"{name}_gallery")
+        progress = gr.HTML("", elem_id=f"{name}_progress", elem_classes="easel-bare")
+        pictures = gr.HTML(empty_gallery(), elem_id=f"{name}_gallery", elem_classes="easel-bare")
         job = gr.Textbox("", visible="hidden", elem_id=f"{name}_job", show_label=False, container=False)
         with gr.Row(elem_classes="easel-row easel-actions"):
             for symbol, place, title in others:

@@ -17,7 +17,7 @@ from easel.errors import EaselError
 from easel.prompt.styles import styles_of
 from easel.ui.gallery import Gallery, own_job
 from easel.ui.generate import Shown, failure, generate, watch
-from easel.ui.panel import Panel, sent, switches
+from easel.ui.panel import Kind, Panel, sent, switches
 from easel.ui.prompts import Prompts
 from easel.ui.scripts import Scripts
 
@@ -44,6 +44,13 @@ class Generation:
     gallery: Gallery
     scripts: Scripts
     pictures: Pictures = Pictures((), dict)
+
+    @property
+    def parts(self) -> dict[str, Component]:
+        """What others may fill, by field of the request."""
+        prompts = self.prompts
+        texts = {"prompt": prompts.prompt, "negative_prompt": prompts.negative, "styles": prompts.styles}
+        return {**texts, **self.panel.fields}
 
 
 def connect(page: Page, tab: Generation) -> None:
@@ -77,8 +84,9 @@ def connect(page: Page, tab: Generation) -> None:
     page.on_load(resume, [gallery.job], shown, js=f"() => easel.job('{kind}')")
     for button, what in ((prompts.interrupt, "interrupt"), (prompts.skip, "skip")):
         button.click(_signalling(page, what), gallery.job, None, **_PRIVATE)
+    parts = tab.parts
     prompts.paste.click(
-        _pasting(page, tab), prompts.prompt, [prompts.prompt, prompts.negative, prompts.styles, *fields], **_PRIVATE
+        lambda text: pasted(page, kind, text, list(parts)), prompts.prompt, list(parts.values()), **_PRIVATE
     )
 
 
@@ -124,21 +132,18 @@ def _signalling(page: Page, what: Any) -> Callable[..., None]:
     return signal
 
 
-def _pasting(page: Page, tab: Generation) -> Callable[[str], list[Any]]:
-    def paste(text: str) -> list[Any]:
-        """Every component as the generation data in the prompt say; what they do not name stays."""
-        body = (Txt2ImgBody if tab.panel.kind == "txt2img" else Img2ImgBody)(infotext=text)
-        try:
-            read, report = merge_infotext(page.app, body, styles_of(page.app.settings))
-        except EaselError as error:
-            raise gr.Error(error.message) from error
-        told = {name: getattr(read, name) for name in read.model_fields_set}
-        for line in report:
-            gr.Info(f"{line.item}: {line.reason}")
-        if "seed" not in told and "steps" not in told:  # a mere prompt
-            return [gr.skip()] * (3 + len(tab.panel.fields))
-        told |= switches(told)
-        texts = [told.get("prompt", ""), told.get("negative_prompt", ""), told.get("styles") or []]
-        return texts + [told[name] if told.get(name) is not None else gr.skip() for name in tab.panel.fields]
-
-    return paste
+def pasted(page: Page, kind: Kind, text: str, names: Sequence[str]) -> list[Any]:
+    """The values of components as generation data say; what they do not name stays. Errors: gr.Error."""
+    body = (Txt2ImgBody if kind == "txt2img" else Img2ImgBody)(infotext=text)
+    try:
+        read, report = merge_infotext(page.app, body, styles_of(page.app.settings))
+    except EaselError as error:
+        raise gr.Error(error.message) from error
+    for line in report:
+        gr.Info(f"{line.item}: {line.reason}")
+    told = {name: getattr(read, name) for name in read.model_fields_set}
+    if "seed" not in told and "steps" not in told:  # a mere prompt
+        told = {"prompt": text}
+    else:
+        told = {"negative_prompt": "", "styles": [], **told, **switches(told)}
+    return [gr.skip() if told.get(name) is None else told[name] for name in names]

@@ -39,7 +39,7 @@ const easel = (() => {
     lightbox.gallery = gallery;
     lightbox.append(gallery.querySelector(".easel-stage img").cloneNode());
     lightbox.onclick = () => { lightbox.remove(); lightbox = null; };
-    document.body.append(lightbox);
+    (document.querySelector(".gradio-container .contain") ?? document.body).append(lightbox);  // where the page's CSS counts
   }
 
   // -- prompt weights: (words:1.1) around the selection, <tag:name:0.9> in place

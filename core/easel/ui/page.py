@@ -15,8 +15,8 @@ What tabs share is the `Page`:
 - `page.tool("↙", "txt2img_paste", title)`: a small button with a title that is shown when the mouse rests on it.
 - `page.checkpoint`, `page.vae`: the pickers on top.
 - `page.on_load(fn, inputs, outputs)`: for whoever opens the page; what is built is the same for everybody.
-- `page.reload()`: makes a new build of the page and waits for it; whoever loads the page from then on gets it (call it in
-  a listener that is no coroutine).
+- `page.reload()`: makes a new build of the page and waits for it; whoever loads the page from then on gets it (call it
+  in a listener that is no coroutine).
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ if TYPE_CHECKING:
     from easel.values.user import User
 
 log = logging.getLogger(__name__)
-TABS = ("txt2img", "img2img")
-LAST_TABS = ("jobs", "usage", "settings", "extensions")  # after those of extensions
+TABS = ("txt2img", "img2img", "extras", "png_info")
 LAST_TABS = ("jobs", "usage", "settings", "extensions")  # after those of extensions
 _CACHE = (3600, 24 * 3600)  # every hour, files of events go that are older than a day
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Kind = Literal["txt2img", "img2img"]
 SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULER = "Use same checkpoint", "Use same sampler", "Use same scheduler"
 _LARGEST_SIDE = 2048
+_RATIOS = ("1:1", "4:3", "3:2", "16:9", "3:4", "2:3", "9:16")
 slider = partial(gr.Slider, buttons=[])  # without a reset button
 _SHOW = "(on) => ({__type__: 'update', visible: on})"
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
@@ -104,19 +105,19 @@ def build_refiner(page: Page, panel: Panel) -> None:
     enabled.change(None, enabled, group, js=_SHOW, **_QUIET)
 
 
-def build_size(page: Page, panel: Panel, first: Mapping[str, Any]) -> None:
-    """Width and height with their buttons, and how many pictures."""
+def build_size(page: Page, panel: Panel, first: Mapping[str, Any]) -> gr.Column:
+    """Width and height, and how many pictures; answers the column of the small buttons, for more of them."""
     _ = page.text
     with gr.Row(elem_classes="easel-row"):
         with gr.Column(scale=4, min_width=200):
             width = panel.add("width", slider(64, _LARGEST_SIDE, first["width"], step=8, label=_("Width")))
             height = panel.add("height", slider(64, _LARGEST_SIDE, first["height"], step=8, label=_("Height")))
-        with gr.Column(scale=0, min_width=44, elem_classes="easel-tools"):
+        with gr.Column(scale=0, min_width=84, elem_classes="easel-tools") as tools:
             swap = page.tool("⇅", f"{panel.kind}_swap", "Swap width and height")
+            ratios = [(_("Aspect"), ""), *_RATIOS]
             aspect = gr.Dropdown(
-                ["1:1", "4:3", "3:2", "16:9", "3:4", "2:3", "9:16"],
-                value=None, show_label=False, container=False, min_width=44, elem_classes="easel-aspect",
-                elem_id=f"{panel.kind}_aspect",
+                ratios, value="", show_label=False, container=False, min_width=84, filterable=False,
+                elem_id=f"{panel.kind}_aspect", elem_classes="easel-aspect",
             )  # fmt: skip
             native = page.tool("⊡", f"{panel.kind}_native", "The size that the checkpoint was made for")
         with gr.Column(scale=2, min_width=130):
@@ -131,13 +132,14 @@ def build_size(page: Page, panel: Panel, first: Mapping[str, Any]) -> None:
         return choices.native_size(found)
 
     native.click(native_size, page.checkpoint, sides, **_QUIET)
+    return tools
 
 
 # Keeps the number of pixels about as it is.
 _ASPECT = """(ratio, w, h) => {
-  if (!ratio) return [w, h, null];
+  if (!ratio) return [w, h, ''];
   const [a, b] = ratio.split(':').map(Number), area = w * h, side = (x) => Math.max(64, Math.round(x / 8) * 8);
-  return [side(Math.sqrt(area * a / b)), side(Math.sqrt(area * b / a)), null];
+  return [side(Math.sqrt(area * a / b)), side(Math.sqrt(area * b / a)), ''];
 }"""
 
 

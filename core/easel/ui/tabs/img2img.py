@@ -45,17 +45,20 @@ def build(page: Page) -> None:
             connect_modes(start, masking)
             build_sampling(page, panel, first)
             build_refiner(page, panel)
-            build_size(page, panel, first)
-            measure = page.tool("▣", "img2img_measure", "The size of the picture")
+            tools = build_size(page, panel, first)
+            with tools:
+                measure = page.tool("▣", "img2img_measure", "The size of the picture")
             build_guidance(page, panel, first)
             build_seed(page, panel)
             scripts = build_scripts(page, "img2img")
         sent_to = [("▣", "img2img", "img2img"), ("✎", "inpaint", "Inpaint"), ("⤢", "extras", "Extras")]
         gallery = build_gallery(page, "img2img", sent_to)
-    parts = {"prompt": prompts.prompt, "negative_prompt": prompts.negative, **panel.fields}
+    pictures = Pictures(start.components, start.fields)
+    tab = Generation(panel=panel, prompts=prompts, gallery=gallery, scripts=scripts, pictures=pictures)
     for name in ("img2img", "inpaint", "sketch"):
         place = page.places[name]
-        page.places[name] = Place(tab=place.tab, inner=place.inner, parts={**parts, **place.parts})
+        page.places[name] = Place(tab=place.tab, inner=place.inner, parts={**tab.parts, **place.parts})
+    connect(page, tab)
 
     def size(*values: Any) -> tuple[int, int]:
         try:
@@ -65,5 +68,3 @@ def build(page: Page) -> None:
 
     sides = [panel.fields["width"], panel.fields["height"]]
     measure.click(size, list(start.components), sides, show_progress="hidden", api_visibility="private")
-    pictures = Pictures(start.components, start.fields)
-    connect(page, Generation(panel=panel, prompts=prompts, gallery=gallery, scripts=scripts, pictures=pictures))

@@ -36,6 +36,6 @@ def build(page: Page) -> None:
             scripts = build_scripts(page, "txt2img")
         sent_to = [("▣", "img2img", "img2img"), ("✎", "inpaint", "Inpaint"), ("⤢", "extras", "Extras")]
         gallery = build_gallery(page, "txt2img", sent_to)
-    parts = {"prompt": prompts.prompt, "negative_prompt": prompts.negative, **panel.fields}
-    page.places["txt2img"] = Place(tab="txt2img", parts=parts)
-    connect(page, Generation(panel=panel, prompts=prompts, gallery=gallery, scripts=scripts))
+    tab = Generation(panel=panel, prompts=prompts, gallery=gallery, scripts=scripts)
+    page.places["txt2img"] = Place(tab="txt2img", parts=tab.parts)
+    connect(page, tab)
