@@ -59,9 +59,12 @@ def connect_pickers(page: Page, blocks: gr.Blocks, refresh: gr.Button) -> None:
         settings = page.app.settings
         frozen = frozenset(name.strip() for name in (settings.freeze_specific_settings or "").split(","))
         try:
-            filename = page.app.store.checkpoint(title).filename
-            changes = {"sd_model_checkpoint": filename, "sd_vae": vae}
-            page.app.options.update(changes, frozen=settings.freeze_settings or frozen)
+            options = page.app.options
+            changes = {"sd_model_checkpoint": page.app.store.checkpoint(title).filename, "sd_vae": vae}
+            if title == page.app.chosen_checkpoint().title:
+                del changes["sd_model_checkpoint"]
+            if any(options.get(name) != value for name, value in changes.items()):
+                options.update(changes, frozen=settings.freeze_settings or frozen)
         except Forbidden:
             pass  # it still goes along with this page's requests
         except EaselError as error:
@@ -70,7 +73,7 @@ def connect_pickers(page: Page, blocks: gr.Blocks, refresh: gr.Button) -> None:
     blocks.load(now, None, pickers, show_progress="hidden", api_visibility="private")
     refresh.click(look, None, pickers, api_visibility="private")
     for one in pickers:
-        one.input(keep, pickers, None, show_progress="hidden", api_visibility="private")
+        one.change(keep, pickers, None, show_progress="hidden", api_visibility="private")
 
 
 def _vae(app: Easel) -> str:

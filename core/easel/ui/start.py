@@ -80,8 +80,8 @@ def build_start(page: Page) -> Start:
             brush = gr.Brush(colors=["#000000", "#ffffff", "#d33a2c", "#2c7bd3", "#e8c020", "#2c9a4b"])
             sketch = gr.ImageEditor(**drawn, brush=brush, elem_id="img2img_sketch")
         with gr.Tab(_("Inpaint"), id="inpaint") as three:
-            white = gr.Brush(colors=["#ffffff"], color_mode="fixed", default_size=40)
-            inpaint = gr.ImageEditor(**drawn, brush=white, elem_id="img2img_inpaint")
+            marker = gr.Brush(colors=["#b43ac8"], color_mode="fixed", default_size=40)  # seen on most pictures
+            inpaint = gr.ImageEditor(**drawn, brush=marker, elem_id="img2img_inpaint")
         with gr.Tab(_("Inpaint upload"), id="inpaint_upload") as four, gr.Row():
             upload = gr.Image(**plain, label=_("Picture"), elem_id="img2img_upload")
             upload_mask = gr.Image(**plain, label=_("Mask: white is made anew"), elem_id="img2img_upload_mask")

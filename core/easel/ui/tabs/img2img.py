@@ -8,6 +8,7 @@ import gradio as gr
 
 from easel.errors import EaselError
 from easel.ui import choices
+from easel.ui.cards import build_cards
 from easel.ui.gallery import build_gallery
 from easel.ui.generation import Generation, Pictures, connect
 from easel.ui.page import Place
@@ -36,23 +37,25 @@ def build(page: Page) -> None:
     first = choices.first_values(page.app.chosen_checkpoint())
     panel = Panel("img2img")
     prompts = build_prompts(page, "img2img")
-    with gr.Row(elem_classes="easel-work"):
-        with gr.Column(scale=1, min_width=320, elem_id="img2img_settings", elem_classes="easel-settings"):
-            start = build_start(page)
-            build_resizing(page, panel)
-            with gr.Group(visible=False) as masking:
-                build_masking(page, panel)
-            connect_modes(start, masking)
-            build_sampling(page, panel, first)
-            build_refiner(page, panel)
-            tools = build_size(page, panel, first)
-            with tools:
-                measure = page.tool("▣", "img2img_measure", "The size of the picture")
-            build_guidance(page, panel, first)
-            build_seed(page, panel)
-            scripts = build_scripts(page, "img2img")
-        sent_to = [("▣", "img2img", "img2img"), ("✎", "inpaint", "Inpaint"), ("⤢", "extras", "Extras")]
-        gallery = build_gallery(page, "img2img", sent_to)
+    with gr.Tabs(elem_id="img2img_inner", elem_classes="easel-inner-tabs"):
+        with gr.Tab(page.text("Generation"), id="img2img_generation"), gr.Row(elem_classes="easel-work"):
+            with gr.Column(scale=1, min_width=320, elem_id="img2img_settings", elem_classes="easel-settings"):
+                start = build_start(page)
+                build_resizing(page, panel)
+                with gr.Group(visible=False) as masking:
+                    build_masking(page, panel)
+                connect_modes(start, masking)
+                build_sampling(page, panel, first)
+                build_refiner(page, panel)
+                tools = build_size(page, panel, first)
+                with tools:
+                    measure = page.tool("▣", "img2img_measure", "The size of the picture")
+                build_guidance(page, panel, first)
+                build_seed(page, panel)
+                scripts = build_scripts(page, "img2img")
+            sent_to = [("▣", "img2img", "img2img"), ("✎", "inpaint", "Inpaint"), ("⤢", "extras", "Extras")]
+            gallery = build_gallery(page, "img2img", sent_to)
+        build_cards(page, "img2img")
     pictures = Pictures(start.components, start.fields)
     tab = Generation(panel=panel, prompts=prompts, gallery=gallery, scripts=scripts, pictures=pictures)
     for name in ("img2img", "inpaint", "sketch"):
