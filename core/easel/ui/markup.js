@@ -39,7 +39,8 @@ element.addEventListener('click', (event) => {
 element.addEventListener('submit', (event) => {
   event.preventDefault();
   const form = event.target, fields = [...form.elements].filter((field) => field.name && !field.disabled);
-  trigger('act', { ...form.dataset, values: Object.fromEntries(fields.map((field) => [field.name, read(field)])) });
+  const values = Object.fromEntries(fields.map((field) => [field.name, read(field)]));
+  trigger('reload' in form.dataset ? 'reload' : 'act', { ...form.dataset, values });
 });
 element.addEventListener('input', (event) => {
   if ('filter' in event.target.dataset) arrange();

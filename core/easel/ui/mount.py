@@ -8,6 +8,7 @@ while. Who may call was decided before (`Gatekeeper`); here stands which of grad
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import secrets
@@ -82,7 +83,8 @@ class PageMount(BaseRoute):
     def reload_from_thread(self) -> None:
         """`reload` for other threads, which wait for it. Errors: the same."""
         if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self.reload(), self._loop).result()
+            fresh = contextvars.Context()  # gradio marks that of a listener, in which components are no part of a page
+            fresh.run(asyncio.run_coroutine_threadsafe, self.reload(), self._loop).result()
 
     async def reload(self) -> None:
         """Make a new build, for whoever loads the page from now on. Errors: what building raises; all stays then."""
