@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import webbrowser
 
 import uvicorn
 
@@ -35,6 +36,16 @@ class GentleServer(uvicorn.Server):
         await super().shutdown(sockets)
         ending.cancel()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the doors and, with `--autolaunch`, the page in a browser."""
+        await super().startup(sockets)
+        settings = self._easel.settings
+        if self.started and settings.autolaunch:
+            scheme, prefix = "https" if settings.tls_certfile else "http", (settings.subpath or "").strip("/")
+            host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
+            port = self.servers[0].sockets[0].getsockname()[1]
+            await asyncio.to_thread(webbrowser.open, f"{scheme}://{host}:{port}/{prefix}".rstrip("/") + "/")
+
     async def _end_jobs(self) -> None:
         await asyncio.sleep(_GRACE)
         await asyncio.to_thread(self._easel.jobs.close)
@@ -53,7 +64,7 @@ def serve(settings: Settings) -> int:
     page = None if settings.nowebui else page_of(app)
     server = GentleServer(
         uvicorn.Config(
-            create_api(app, page and page.router()),
+            create_api(app, page.router() if page else None),
             host=settings.host,
             port=settings.bind_port,
             log_config=None,  # ours is set already

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 from easel.ui.mount import PageMount
@@ -19,7 +20,9 @@ def page_of(app: Easel) -> PageMount:
     os.environ["GRADIO_TEMP_DIR"] = str(app.settings.state_dir / "page")  # uploads and what is shown
 
     def make() -> App:
-        from easel.ui.page import make_page
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Couldn't find ffmpeg")  # for sounds, which the page has none of
+            from easel.ui.page import make_page
 
         return make_page(app, mount.reload_from_thread)
 

@@ -173,6 +173,9 @@ const easel = (() => {
     requestAnimationFrame(() => { due = false; look(); });
   };
   const begin = () => {
+    if (window.easelTheme && !location.search.includes("__theme=")) {
+      document.body.classList.toggle("dark", window.easelTheme === "dark");
+    }
     new MutationObserver(soon).observe(document.body, { childList: true, subtree: true });
     soon();
   };

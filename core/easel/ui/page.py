@@ -163,7 +163,7 @@ def make_page(app: Easel, reload: Callable[[], None]) -> App:
         page.link()
         connect_pickers(page, blocks, refresh)
         gr.HTML(f"<template id='easel-titles'>{escape(json.dumps(page.titles))}</template>", visible="hidden")
-    return _served(blocks)
+    return _served(blocks, app.settings.theme)
 
 
 def _tab(page: Page, name: str, hidden: Collection[str]) -> None:
@@ -185,7 +185,8 @@ def _extension_tab(page: Page, owned: Owned) -> None:
             gr.Markdown(f"{page.text('This tab cannot be shown')}: {type(error).__name__}")
 
 
-def _served(blocks: gr.Blocks) -> App:
+def _served(blocks: gr.Blocks, theme: str | None) -> App:
+    """`theme`: light, dark, None for what the browser prefers."""
     files = resources.files(__package__)
     blocks.queue(default_concurrency_limit=None, api_open=False)
     outer = FastAPI()
@@ -202,7 +203,7 @@ def _served(blocks: gr.Blocks) -> App:
         pwa=False,
         theme=_theme(),
         css="".join(files.joinpath(name).read_text("utf-8") for name in ("page.css", "markup.css")),
-        head=f"<script>{files.joinpath('page.js').read_text('utf-8')}</script>",
+        head=f"<script>window.easelTheme = {json.dumps(theme)};\n{files.joinpath('page.js').read_text('utf-8')}</script>",
     )
     mounted = outer.router.routes[-1]
     assert isinstance(mounted, Mount) and isinstance(mounted.app, App)
