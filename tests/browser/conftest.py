@@ -73,6 +73,11 @@ def chromium() -> Iterator[Browser]:
 Opens = Callable[..., Page]
 
 
+def tab(page: Page, name: str) -> None:
+    """Open a tab."""
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
 @pytest.fixture
 def opened(chromium: Browser) -> Iterator[Opens]:
     """`opened(url)`: the page in a browser window of its own, that of another person. No request leaves the machine."""

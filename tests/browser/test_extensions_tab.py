@@ -9,11 +9,7 @@ import httpx2 as httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import WAIT, Opens, Service
-
-
-def tab(page: Page, name: str) -> None:
-    page.get_by_role("tab", name=name, exact=True).click()
+from .conftest import WAIT, Opens, Service, tab
 
 
 def switch(page: Page, title: str, *, on: bool) -> None:
