@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
 from typing import TYPE_CHECKING
@@ -24,7 +25,10 @@ def page_of(app: Easel) -> PageMount:
             warnings.filterwarnings("ignore", "Couldn't find ffmpeg")  # for sounds, which the page has none of
             from easel.ui.page import make_page
 
-        return make_page(app, mount.reload_from_thread)
+        async def in_a_loop() -> App:  # gradio makes loops and leaves them open where none runs
+            return make_page(app, mount.reload_from_thread)
+
+        return asyncio.run(in_a_loop())
 
     mount = PageMount(make)
     return mount
