@@ -56,7 +56,7 @@ def _progress(page: Page, job: Job, state: JobState) -> str:
         encoded = base64.b64encode(told.preview).decode("ascii")
         preview = f'<img class="easel-preview" alt="" src="data:image/{kind};base64,{encoded}">'
     return (
-        f'<div class="easel-running" role="status"><div class="easel-bar">'
+        f'<div class="easel-running" role="status" data-job="{job.id}"><div class="easel-bar">'
         f'<div style="width:{max(1, round(fraction * 100))}%"></div><span>{escape(text)}</span></div>{preview}</div>'
     )
 
