@@ -18,7 +18,7 @@ from easel.extensions.form import FormField, form
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_FEW = 4  # choices that are shown beside each other
+_SHORT = 24  # characters of choices that are shown beside each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,17 @@ def build_form(
         for one in fields
         if one.control != "hidden" and one.name not in without
     )
-    return Form(asked, tuple(_component(one, (values or {}).get(one.name, one.value), text) for one in asked))
+    made: dict[str, Component] = {}
+    pictures = [one for one in asked if one.control == "picture"]
+    for among, look in ((pictures, gr.Row()), ([one for one in asked if one not in pictures], _grid())):
+        with look:
+            made |= {one.name: _component(one, (values or {}).get(one.name, one.value), text) for one in among}
+    return Form(asked, tuple(made[one.name] for one in asked))
+
+
+def _grid() -> gr.Column:
+    """Components beside each other, as many as there is room for."""
+    return gr.Column(elem_classes="easel-form")
 
 
 def _component(one: FormField, value: Any, text: Callable[[str], str]) -> Component:
@@ -78,7 +88,7 @@ def _component(one: FormField, value: Any, text: Callable[[str], str]) -> Compon
             return gr.CheckboxGroup([(text(name), name) for name in choices or ()], value=value or [], **named)
         case _ if choices is not None:
             options, value = [(text(name) or "—", name) for name in choices], None if value is None else str(value)
-            if len(options) <= _FEW and value in choices:
+            if sum(len(name) for name, _ in options) <= _SHORT and value in choices:
                 return gr.Radio(options, value=value, **named)
             return gr.Dropdown(options, value=value if value in choices else None, **named)
         case "integer" | "number" if bounded and value is not None:
