@@ -51,10 +51,10 @@ def _row(page: Page, one: ExtensionStatus, chosen: str) -> Html:
         name="" if shadowed else one.name,
         checked=one.state not in (State.DISABLED, State.FOUND),
         disabled=fixed,
-        aria_label=one.title,
+        aria_label=page.text(one.title),
     )
-    title = tag("button", one.title, type="button", data_act="show", data_name=one.name, class_="easel-link")
-    cells = (switch, title, one.version, joined(_state(page, one)), one.summary)
+    title = tag("button", page.text(one.title), type="button", data_act="show", data_name=one.name, class_="easel-link")
+    cells = (switch, title, one.version, joined(_state(page, one)), page.text(one.summary))
     return tag(
         "tr",
         *(tag("td", cell) for cell in cells),
@@ -78,8 +78,8 @@ def details(page: Page, name: str) -> Html:
     release = tag("button", text("Release from quarantine"), type="button", data_act="release", data_name=name)
     return tag(
         "section",
-        tag("h3", status.title, " ", tag("small", status.version)),
-        tag("p", status.summary),
+        tag("h3", text(status.title), " ", tag("small", status.version)),
+        tag("p", text(status.summary)),
         release if status.state is State.QUARANTINED else "",
         tag("dl", *_facts(page, status, facts["origin"])),
         joined(_faults(page, name)),

@@ -2,14 +2,15 @@
 
 A language is there when a file of its name is: in this package, in the folder of `--localizations-dir`, or in the
 `localizations/` of an extension that is on. Several files of one name add up; an operator's wins over an extension's,
-an extension's over the package's. English needs no file: its name is `None`, and it stands for what is missing.
+an extension's over the package's. One that is off says only what nobody else does: it is in the list of extensions.
+English needs no file: its name is `None`, and it stands for what is missing.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ _LARGEST = 4 << 20  # bytes of one file
 
 def languages(app: Easel) -> tuple[str, ...]:
     """What `localization` may be, English first."""
-    return (ENGLISH, *sorted({file.stem for file in _files(app)}))
+    return (ENGLISH, *sorted({file.stem for file in _files(_folders(app))}))
 
 
 def translator(app: Easel) -> Callable[[str], str]:
@@ -37,7 +38,8 @@ def translator(app: Easel) -> Callable[[str], str]:
 def texts_of(app: Easel, language: str) -> dict[str, str]:
     """What a language says for English texts; one that cannot be read is English."""
     texts: dict[str, str] = {}
-    for file in _files(app):
+    off = [one.folder for one in app.extensions.list() if one.state is not State.ENABLED]
+    for file in _files([*_localizations(off), *_folders(app)]):
         if file.stem == language:
             texts |= _read(file)
     return texts
@@ -48,11 +50,18 @@ def tag_of(language: str) -> str:
     return "en" if language == ENGLISH else language.replace("_", "-")
 
 
-def _files(app: Easel) -> Iterator[Path]:
-    folders = [Path(__file__).parent / "localizations"]
-    folders += [one.folder / "localizations" for one in app.extensions.list() if one.state is State.ENABLED]
-    if app.settings.localizations_dir:
-        folders.append(app.settings.localizations_dir)
+def _folders(app: Easel) -> list[Path]:
+    """Where languages are, those that win last."""
+    on = [one.folder for one in app.extensions.list() if one.state is State.ENABLED]
+    own = app.settings.localizations_dir
+    return [*_localizations([Path(__file__).parent, *on]), *([own] if own else [])]
+
+
+def _localizations(folders: Iterable[Path]) -> list[Path]:
+    return [folder / "localizations" for folder in folders]
+
+
+def _files(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
         if folder.is_dir():
             yield from sorted(folder.glob("*.json"))

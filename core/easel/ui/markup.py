@@ -61,12 +61,17 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], **attributes: 
     return tag("div", tag("table", head, body, **attributes), class_="easel-table")
 
 
-def field(one: FormField, value: object, words: Callable[[str], str], *, fixed: bool = False) -> Html:
-    """A line of a form: the label, the control, what the field says of itself."""
+def field(
+    one: FormField, value: object, words: Callable[[str], str], *, fixed: bool = False, named: bool = False
+) -> Html:
+    """A line of a form: the label, what the field says of itself, the control. `named`: with its name for programs."""
     name = f"field-{one.name}"
     label = tag("label", words(one.label), for_=name)
     about = tag("small", words(one.help)) if one.help else ""
-    return tag("div", tag("div", label, about), _control(one, value, name, fixed), class_="easel-field", data_row=True)
+    code = tag("code", one.name) if named else ""
+    return tag(
+        "div", tag("div", label, code, about), _control(one, value, name, fixed), class_="easel-field", data_row=True
+    )
 
 
 def _control(one: FormField, value: object, name: str, fixed: bool) -> Html:

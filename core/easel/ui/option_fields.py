@@ -52,7 +52,6 @@ def _field(name: str, label: str, offered: Sequence[str] | None) -> FormField:
         minimum=low,
         maximum=high,
         choices=tuple(offered or rule.choices) or None,
-        help="" if label == name else name,
     )
 
 

@@ -74,7 +74,7 @@ def build_start(page: Page) -> Start:
         "layers": gr.LayerOptions(allow_additional_layers=False), "show_label": False,
     }  # fmt: skip
     with gr.Tabs(elem_id="img2img_modes", elem_classes="easel-modes") as modes:
-        with gr.Tab("img2img", id="img2img") as one:
+        with gr.Tab(_("img2img"), id="img2img") as one:
             picture = gr.Image(**plain, show_label=False, elem_id="img2img_image")
         with gr.Tab(_("Sketch"), id="sketch") as two:
             brush = gr.Brush(colors=["#000000", "#ffffff", "#d33a2c", "#2c7bd3", "#e8c020", "#2c9a4b"])

@@ -63,5 +63,5 @@ def _form(page: Page) -> Html:
 def _section(page: Page, title: str, fields: tuple[FormField, ...], values: dict[str, object]) -> Html:
     said = "Nothing here changes a picture: these options are kept for programs that set them."
     about = tag("p", page.text(said), class_="easel-quiet") if title == KEPT else ""
-    rows = (field(one, values[one.name], page.text) for one in fields)
+    rows = (field(one, values[one.name], page.text, named=title != KEPT) for one in fields)
     return tag("section", tag("h3", page.text(title)), about, *rows, data_section=title)
