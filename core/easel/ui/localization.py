@@ -45,9 +45,10 @@ def texts_of(app: Easel, language: str) -> dict[str, str]:
     return texts
 
 
-def tag_of(language: str) -> str:
-    """A language for browsers: `zh_CN` is `zh-CN`."""
-    return "en" if language == ENGLISH else language.replace("_", "-")
+def spoken(language: str) -> str:
+    """JavaScript that tells the browser the page's language; gradio's own words follow it instead of the browser's."""
+    tag = json.dumps("en" if language == ENGLISH else language.replace("_", "-"))
+    return f"Object.defineProperty(navigator, 'language', {{ value: {tag} }}); document.documentElement.lang = {tag};"
 
 
 def _folders(app: Easel) -> list[Path]:

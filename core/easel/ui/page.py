@@ -37,7 +37,7 @@ from gradio.routes import App
 from starlette.routing import Mount
 
 from easel.api.auth import user_of
-from easel.ui.localization import translator
+from easel.ui.localization import spoken, translator
 from easel.ui.pickers import build_pickers, connect_pickers
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def make_page(app: Easel, reload: Callable[[], None]) -> App:
         page.link()
         connect_pickers(page, blocks, refresh)
         gr.HTML(f"<template id='easel-titles'>{escape(json.dumps(page.titles))}</template>", visible="hidden")
-    return _served(blocks, app.settings.theme)
+    return _served(blocks, app.settings.theme, str(app.options.get("localization")))
 
 
 def _tab(page: Page, name: str, hidden: Collection[str]) -> None:
@@ -185,9 +185,10 @@ def _extension_tab(page: Page, owned: Owned) -> None:
             gr.Markdown(f"{page.text('This tab cannot be shown')}: {type(error).__name__}")
 
 
-def _served(blocks: gr.Blocks, theme: str | None) -> App:
+def _served(blocks: gr.Blocks, theme: str | None, language: str) -> App:
     """`theme`: light, dark, None for what the browser prefers."""
     files = resources.files(__package__)
+    script = files.joinpath("page.js").read_text("utf-8")
     blocks.queue(default_concurrency_limit=None, api_open=False)
     outer = FastAPI()
     gr.mount_gradio_app(
@@ -203,7 +204,7 @@ def _served(blocks: gr.Blocks, theme: str | None) -> App:
         pwa=False,
         theme=_theme(),
         css="".join(files.joinpath(name).read_text("utf-8") for name in ("page.css", "markup.css")),
-        head=f"<script>window.easelTheme = {json.dumps(theme)};\n{files.joinpath('page.js').read_text('utf-8')}</script>",
+        head=f"<script>{spoken(language)}\nwindow.easelTheme = {json.dumps(theme)};\n{script}</script>",
     )
     mounted = outer.router.routes[-1]
     assert isinstance(mounted, Mount) and isinstance(mounted.app, App)
