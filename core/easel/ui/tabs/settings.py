@@ -57,6 +57,7 @@ def _form(page: Page) -> Html:
         bar,
         tag("div", tag("nav", *picks, aria_label=text("Settings")), chosen, class_="easel-sided"),
         data_act="save",
+        novalidate=True,  # of a field that is not in view browsers say nothing; the service does
     )
 
 
