@@ -18,6 +18,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from easel.bench.service import easel_command, easel_environment
 
 _CHROMIUM = shutil.which("chromium")
+_ARGUMENTS = [
+    "--no-sandbox",  # for root, in containers
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 _BEGINS = 120.0  # seconds that a start may take on a busy machine
 WAIT = 60_000  # milliseconds for what needs a worker
 
@@ -65,7 +74,7 @@ def chromium() -> Iterator[Browser]:
     if _CHROMIUM is None:
         pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
         yield browser
         browser.close()
 
