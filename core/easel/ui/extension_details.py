@@ -53,7 +53,9 @@ def _row(page: Page, one: ExtensionStatus, chosen: str) -> Html:
         disabled=fixed,
         aria_label=page.text(one.title),
     )
-    title = tag("button", page.text(one.title), type="button", data_act="show", data_name=one.name, class_="easel-link")
+    title = tag(
+        "button", page.text(one.title), type="button", data_act="details", data_name=one.name, class_="easel-link"
+    )
     cells = (switch, title, one.version, joined(_state(page, one)), page.text(one.summary))
     return tag(
         "tr",
@@ -84,7 +86,7 @@ def details(page: Page, name: str) -> Html:
         tag("dl", *_facts(page, status, facts["origin"])),
         joined(_faults(page, name)),
         _settings(page, name),
-        class_="easel-card",
+        class_="easel-panel",
     )
 
 

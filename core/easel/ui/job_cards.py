@@ -51,7 +51,7 @@ def _card(page: Page, job: Job, line: Sequence[str]) -> Html:
             class_="about",
         ),
         tag("div", *_buttons(page, job, state), class_="buttons"),
-        class_="easel-card",
+        class_="easel-panel",
         data_job=job.id,
     )
 
@@ -148,5 +148,5 @@ def finished(page: Page, job: Job) -> Html:
         explained(result, job.told, page.text),
         tag("h4", page.text("Where the time went")),
         table([page.text("Part"), page.text("Seconds")], seconds),
-        class_="easel-card",
+        class_="easel-panel",
     )

@@ -116,3 +116,9 @@ def given(fields: Sequence[FormField], values: Mapping[str, Any]) -> dict[str, A
 def failed(error: EaselError) -> gr.Error:
     """An error of ours as the page shows it."""
     return gr.Error(error.message, print_exception=False)
+
+
+def into_view(elem_id: str) -> str:
+    """JavaScript for after an event: whoever clicked for `details` is taken there."""
+    asked = "document.activeElement?.dataset.act === 'details'"
+    return f"() => {{ if ({asked}) document.getElementById('{elem_id}').scrollIntoView({{behavior: 'smooth'}}); }}"

@@ -13,7 +13,7 @@ from easel.extensions.form import form
 from easel.extensions.install import install
 from easel.extensions.status import State
 from easel.ui.extension_details import details, listing, readme
-from easel.ui.markup import Html, failed, given, live, tag
+from easel.ui.markup import Html, failed, given, into_view, live, tag
 from easel.ui.traced import explained
 from easel.values.job import JobState
 from easel.values.result import Result
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 TITLE = "Extensions"
 _LOAD_AGAIN = "() => location.reload()"
-_TO_THE_DETAILS = """() => {
-  if (document.activeElement?.dataset.act !== 'show') return;
-  document.getElementById('easel-extension').scrollIntoView({behavior: 'smooth'});
-}"""
 
 
 def build(page: Page) -> None:
@@ -75,7 +71,7 @@ def _installed(page: Page) -> Any:
 
     for one in (shown, about):
         acted = one.act(act, None, [shown, about, text], show_progress="hidden")
-        acted.success(None, None, None, js=_TO_THE_DETAILS)
+        acted.success(None, None, None, js=into_view("easel-extension"))
     shown.opened(lambda: listing(page), None, shown, show_progress="hidden")
     shown.reload(apply, None, None).success(None, None, None, js=_LOAD_AGAIN)
     return shown

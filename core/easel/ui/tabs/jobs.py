@@ -13,7 +13,7 @@ import gradio as gr
 
 from easel.errors import BadRequest, EaselError
 from easel.ui.job_cards import cards, finished
-from easel.ui.markup import Html, failed, live
+from easel.ui.markup import Html, failed, into_view, live
 
 if TYPE_CHECKING:
     from easel.ui.page import Page
@@ -49,7 +49,8 @@ def build(page: Page) -> None:
 
     shown.opened(refresh, None, shown, show_progress="hidden")
     shown.tick(refresh, None, shown, show_progress="hidden")
-    shown.act(act, None, [shown, about], show_progress="hidden")
+    acted = shown.act(act, None, [shown, about], show_progress="hidden")
+    acted.success(None, None, None, js=into_view("easel-job"))
 
 
 def _mine(page: Page, user: User) -> list[Job]:

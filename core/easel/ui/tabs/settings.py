@@ -51,7 +51,7 @@ def _form(page: Page) -> Html:
     )
     picks = (tag("button", text(title), type="button", data_pick=title) for title in found)
     parts = (_section(page, title, fields, values) for title, fields in found.items())
-    chosen = tag("div", *parts, class_="easel-card easel-sections")
+    chosen = tag("div", *parts, class_="easel-panel easel-sections")
     return tag(
         "form",
         bar,

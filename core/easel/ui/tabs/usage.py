@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from easel.ui.page import Page
 
 TITLE = "Usage"
-_ORDER = ("load", "encode", "denoise", "decode", "save")
+_COMPUTED = ("load", "encode", "denoise", "decode", "compute", "save")  # parts that have no other in them
+_LEAST = 0.005  # seconds that are shown
 
 
 def build(page: Page) -> None:
@@ -50,25 +51,24 @@ def _usage(page: Page, user: str) -> Html:
         jobs, pictures = jobs + 1, pictures + sum(one.kind == "result" for one in result.images)
         for part, spent in result.seconds.items():
             seconds[part] += spent
-    total = sum(seconds.values())
-    parts = sorted(seconds, key=lambda part: (_ORDER.index(part) if part in _ORDER else len(_ORDER), part))
+    total = sum(seconds[part] for part in _COMPUTED)
     figures = (
         (text("Finished jobs"), str(jobs)),
         (text("Pictures"), str(pictures)),
         (text("Seconds of computing"), f"{total:.1f}"),
         (text("Seconds for one picture"), f"{total / pictures:.2f}" if pictures else "–"),
     )
+    hooks = sorted(part for part, spent in seconds.items() if part not in _COMPUTED and spent >= _LEAST)
     rows = [
-        tag(
-            "tr",
-            tag("td", text(part)),
-            tag("td", f"{seconds[part]:.2f}", class_="number"),
-            tag("td", tag("progress", value=f"{seconds[part] / total if total else 0:.3f}", max=1)),
-            tag("td", f"{seconds[part] / total if total else 0:.0%}", class_="number"),
-        )
-        for part in parts
+        *(_row(text(part), seconds[part], seconds[part] / total) for part in _COMPUTED if seconds[part]),
+        *(_row(f"{text('Extension')}: {part}", seconds[part], None) for part in hooks),
     ]
-    heads = (tag("th", text(head), scope="col") for head in ("Part", "Seconds", "", "Share"))
+    heads = (tag("th", text(head) if head else "", scope="col") for head in ("Part", "Seconds", "", "Share"))
+    notes = (
+        "The seconds of an extension are those that its hooks took, what they waited for included.",
+        "Of the finished jobs that this service still knows: some hundred, until it is started again.",
+    )
+    whole = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows))
     return joined(
         [
             tag(
@@ -76,13 +76,17 @@ def _usage(page: Page, user: str) -> Html:
                 *(tag("div", tag("strong", value), tag("span", name)) for name, value in figures),
                 class_="easel-figures",
             ),
-            tag("div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows)), class_="easel-table")
-            if rows
-            else "",
-            tag(
-                "p",
-                text("Of the finished jobs that this service still knows: some hundred, until it is started again."),
-                class_="easel-quiet",
-            ),
+            tag("div", whole, class_="easel-table") if rows else "",
+            tag("p", " ".join(text(note) for note in notes), class_="easel-quiet"),
         ]
+    )
+
+
+def _row(name: str, spent: float, share: float | None) -> Html:
+    return tag(
+        "tr",
+        tag("td", name),
+        tag("td", f"{spent:.2f}", class_="number"),
+        tag("td", "" if share is None else tag("progress", value=f"{share:.3f}", max=1)),
+        tag("td", "" if share is None else f"{share:.0%}", class_="number"),
     )
