@@ -45,7 +45,8 @@ class Script:
         if not self.variadic:
             return self.arguments
         (listed,) = self.arguments.model_fields.values()
-        return _model_in(listed.annotation)
+        found: type[BaseModel] = _model_in(listed.annotation)
+        return found
 
     def __post_init__(self) -> None:
         """Refuse what is no title or no pydantic model, while the author's own code is running."""

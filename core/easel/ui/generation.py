@@ -102,7 +102,7 @@ def _fields(page: Page, tab: Generation, values: Sequence[Any]) -> dict[str, Any
     given, started, scripted = rest[:count], rest[count : count + pictures], rest[count + pictures :]
     fields = sent(tab.panel.kind, tab.panel.named(given))
     fields |= {"prompt": prompt, "negative_prompt": negative, "styles": styles or []}
-    fields |= tab.pictures.fields(*started) | tab.scripts.asked(scripted)
+    fields |= {**tab.pictures.fields(*started), **tab.scripts.asked(scripted)}
     if "init_images" in fields and "mask" not in fields:
         fields = {name: value for name, value in fields.items() if not name.startswith(("mask_", "inpaint"))}
     app = page.app

@@ -186,8 +186,8 @@ async def _live(build: Build, ready: asyncio.Event) -> None:
     """A build's life, in one task from its start to its end."""
     blocks = build.app.get_blocks()
     async with build.app.router.lifespan_context(build.app):
-        blocks.run_startup_events()
-        await blocks.run_extra_startup_events()
+        blocks.run_startup_events()  # type: ignore[no-untyped-call]
+        await blocks.run_extra_startup_events()  # type: ignore[no-untyped-call]
         ready.set()
         await build.ended.wait()
         build.app.stop_event.set()

@@ -95,6 +95,7 @@ class Page:
 
     def user(self, request: gr.Request) -> User:
         """Whose event it is."""
+        assert request.request is not None  # as it is in a listener
         return user_of(request.request)
 
     def on_load(

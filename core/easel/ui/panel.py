@@ -112,9 +112,10 @@ def build_size(page: Page, panel: Panel, first: Mapping[str, Any]) -> gr.Column:
         with gr.Column(scale=4, min_width=200):
             width = panel.add("width", slider(64, _LARGEST_SIDE, first["width"], step=8, label=_("Width")))
             height = panel.add("height", slider(64, _LARGEST_SIDE, first["height"], step=8, label=_("Height")))
-        with gr.Column(scale=0, min_width=84, elem_classes="easel-tools") as tools:
+        tools = gr.Column(scale=0, min_width=84, elem_classes="easel-tools")
+        with tools:
             swap = page.tool("⇅", f"{panel.kind}_swap", "Swap width and height")
-            ratios = [(_("Aspect"), ""), *_RATIOS]
+            ratios = [(_("Aspect"), ""), *((ratio, ratio) for ratio in _RATIOS)]
             aspect = gr.Dropdown(
                 ratios, value="", show_label=False, container=False, min_width=84, filterable=False,
                 elem_id=f"{panel.kind}_aspect", elem_classes="easel-aspect",
