@@ -51,7 +51,7 @@ class FileBrowser(Extension):
         thumbnails = Thumbnails(kept, app.settings.max_input_pixels)
         thumbnails.sweep()
         return [
-            page_routes(self.folder),
+            page_routes(self.folder, lambda: str(app.options.get("localization"))),
             file_routes(space_of, thumbnails, quota),
             change_routes(space_of, quota),
             upload_routes(space_of, uploads, chunk),

@@ -31,6 +31,10 @@ def test_to_chinese_and_back(page: Page) -> None:
         expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
         tab(page, "扩展")
         expect(page.locator("#easel-extensions")).to_contain_text("应用更改并重新加载界面")
+        tab(page, "文件浏览")
+        files = page.frame_locator("#filebrowser_frame iframe")
+        expect(files.get_by_role("button", name="上传", exact=True)).to_be_visible()
+        expect(files.locator("#count")).to_contain_text("项")
     finally:
         speak(page, "None", *chinese)
     expect(page.locator("#txt2img_generate")).to_have_text("Generate")

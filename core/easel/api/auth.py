@@ -154,7 +154,11 @@ def refuse_unless_operator(connection: HTTPConnection) -> None:
 
     Without users, whoever came in is the operator; of users, administrators are.
     """
-    user = user_of(connection)
+    refuse_user_unless_operator(user_of(connection))
+
+
+def refuse_user_unless_operator(user: User) -> None:
+    """The same for somebody who is known already. Errors: Forbidden."""
     if user.name and not user.admin:
         raise Forbidden("only operators of this service may do this")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from easel.api.auth import is_loopback, refuse_unless_operator
+from easel.api.auth import is_loopback, refuse_user_unless_operator
 from easel.errors import EaselError, Forbidden
 from easel.extensions.form import form
 from easel.extensions.install import install
@@ -43,7 +43,7 @@ def _installed(page: Page) -> Any:
     text = gr.Markdown(elem_id="easel-readme", elem_classes="easel-readme")
 
     def act(event: gr.EventData, request: gr.Request) -> tuple[Any, Any, Any]:
-        _operator(request)
+        _operator(page, request)
         name = event._data.get("name", "")
         try:
             match event._data["act"]:
@@ -60,7 +60,7 @@ def _installed(page: Page) -> Any:
             raise failed(error) from None
 
     def apply(event: gr.EventData, request: gr.Request) -> None:
-        _operator(request)
+        _operator(page, request)
         try:
             for name, on in event._data["values"].items():
                 if on != (page.app.extensions.status(name).state is not State.DISABLED):
@@ -122,7 +122,7 @@ def _install(page: Page, shown: Any) -> None:
     told = gr.Markdown()
 
     def put(path: str | None, replace: bool, request: gr.Request) -> tuple[str, str]:
-        _operator(request)
+        _operator(page, request)
         if path is None:
             raise gr.Error(page.text("Choose a file first."), print_exception=False)
         try:
@@ -137,9 +137,9 @@ def _install(page: Page, shown: Any) -> None:
     button.click(put, [file, again], [told, shown])
 
 
-def _operator(request: gr.Request) -> None:
+def _operator(page: Page, request: gr.Request) -> None:
     """Errors: gr.Error for whom it is not."""
     try:
-        refuse_unless_operator(request.request)
+        refuse_user_unless_operator(page.user(request))
     except Forbidden as error:
         raise failed(error) from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from easel.api.auth import refuse_unless_operator
+from easel.api.auth import refuse_user_unless_operator
 from easel.api.configuration import change_options, current_options
 from easel.errors import EaselError
 from easel.ui.markup import Html, failed, field, given, live, tag
@@ -25,7 +25,7 @@ def build(page: Page) -> None:
 
     def save(event: gr.EventData, request: gr.Request) -> Html:
         try:
-            refuse_unless_operator(request.request)
+            refuse_user_unless_operator(page.user(request))
             fields = [one for some in sections(page.app).values() for one in some]
             values = given(fields, event._data["values"])
             changed = changes(fields, values, current_options(page.app))
