@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import webbrowser
 from collections.abc import Callable
 
 import uvicorn
@@ -14,6 +15,8 @@ from easel.api.server import create_api
 from easel.app import Easel
 from easel.errors import SettingsError
 from easel.settings import Settings
+from easel.ui import page_of
+from easel.ui.mount import PageMount
 from easel.worker.workplace import Workplace, build_workplace
 
 log = logging.getLogger("easel")
@@ -25,15 +28,27 @@ _ANSWER = 5  # … and then to be told that they do not
 class GentleServer(uvicorn.Server):
     """An ASGI server that, when stopped, ends the jobs that take too long, so that their callers get an answer."""
 
-    def __init__(self, config: uvicorn.Config, app: Easel) -> None:
+    def __init__(self, config: uvicorn.Config, app: Easel, page: PageMount | None) -> None:
         super().__init__(config)
-        self._easel = app
+        self._easel, self._page = app, page
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the doors, wait for running calls, stop the application."""
+        if self._page is not None:
+            self._page.end_streams()
         ending = asyncio.create_task(self._end_jobs())
         await super().shutdown(sockets)
         ending.cancel()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the doors and, with `--autolaunch`, the page in a browser."""
+        await super().startup(sockets)
+        settings = self._easel.settings
+        if self.started and settings.autolaunch:
+            scheme, prefix = "https" if settings.tls_certfile else "http", (settings.subpath or "").strip("/")
+            host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
+            port = self.servers[0].sockets[0].getsockname()[1]
+            await asyncio.to_thread(webbrowser.open, f"{scheme}://{host}:{port}/{prefix}".rstrip("/") + "/")
 
     async def _end_jobs(self) -> None:
         await asyncio.sleep(_GRACE)
@@ -50,9 +65,10 @@ def serve(settings: Settings, *, build: Callable[[Settings], Workplace] = build_
         app.store.make_tree()
     except OSError as error:
         raise SettingsError(f"the data folder {settings.data_dir} cannot be written: {error.strerror}") from error
+    page = page_of(app) if settings.page else None
     server = GentleServer(
         uvicorn.Config(
-            create_api(app),
+            create_api(app, page.router() if page else None),
             host=settings.host,
             port=settings.bind_port,
             log_config=None,  # ours is set already
@@ -67,6 +83,7 @@ def serve(settings: Settings, *, build: Callable[[Settings], Workplace] = build_
             ssl_certfile=str(settings.tls_certfile) if settings.tls_certfile else None,
         ),
         app,
+        page,
     )
     server.run()
     return 0 if server.started else 1

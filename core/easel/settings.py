@@ -47,7 +47,7 @@ class Settings(LaunchFlags):
     # what is served
     filebrowser: bool = works(False, "the file manager, at /filebrowser/")
     enable_nsfw_censor: bool = works(False, "no unsafe picture leaves; without the censor nothing is made")
-    always_hide_tabs: tuple[str, ...] = no_effect((), "not available yet: it belongs to the web page")
+    always_hide_tabs: tuple[str, ...] = works((), "tabs that the page does not have, by title")
     time_log: bool = works(False, "one log line per picture request: where its time went")
     # ControlNet
     controlnet_dir: Path | None = works(None, "more ControlNets in this folder")
@@ -96,6 +96,11 @@ class Settings(LaunchFlags):
     def host(self) -> str:
         """The address to answer on: this machine only, unless somebody said otherwise."""
         return self.server_name or ("0.0.0.0" if self.listen else "127.0.0.1")
+
+    @property
+    def page(self) -> bool:
+        """Whether there is a web page: not in the api edition."""
+        return not self.nowebui and self.edition != "api"
 
     @property
     def bind_port(self) -> int:
@@ -275,6 +280,9 @@ def _refuse_contradictions(settings: Settings) -> None:
         (settings.nowebui and not settings.api, "--nowebui and --no-api leave nothing to serve"),
         (settings.no_auth and bool(settings.token), "--no-auth contradicts --token"),
         (settings.no_auth and bool(settings.api_auth), "--no-auth contradicts --api-auth"),
+        (settings.no_auth and bool(settings.gradio_auth), "--no-auth contradicts --gradio-auth"),
+        (settings.no_auth and bool(settings.gradio_auth_path), "--no-auth contradicts --gradio-auth-path"),
+        (settings.nowebui and settings.autolaunch, "--nowebui leaves --autolaunch nothing to open"),
         (settings.no_half and settings.precision == "half", "--no-half contradicts --precision half"),
         (bool(settings.tls_keyfile) != bool(settings.tls_certfile), "--tls-keyfile and --tls-certfile go together"),
         (settings.token == "", "--token must not be empty"),
@@ -287,9 +295,11 @@ def _refuse_contradictions(settings: Settings) -> None:
     for wrong, text in contradictions:
         if wrong:
             raise SettingsError(text)
-    for pair in (settings.api_auth or "").split(",") if settings.api_auth is not None else ():
-        if not all(part.strip() for part in pair.split(":")) or ":" not in pair:
-            raise SettingsError("--api-auth: expected user:password[,user:password]")
+    for name in ("api_auth", "gradio_auth"):
+        given = getattr(settings, name)
+        for pair in given.split(",") if given is not None else ():
+            if not all(part.strip() for part in pair.split(":")) or ":" not in pair:
+                raise SettingsError(f"{_spelling(name)}: expected user:password[,user:password]")
     if not 0 <= settings.bind_port <= 65535:
         raise SettingsError(f"--port: {settings.bind_port} is not a port (0 to 65535)")
     limits = (

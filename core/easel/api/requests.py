@@ -165,16 +165,27 @@ def _save_dir(app: Easel, additions: Additions) -> str | None:
 
 
 def _card_defaults(body: Txt2ImgBody | Img2ImgBody, checkpoint: CheckpointInfo) -> dict[str, Any]:
-    """What the starter's card suggests for fields that the request does not name."""
+    """What the checkpoint's card suggests for fields that the request does not name."""
+    wanted = suggestions(checkpoint)
+    if body.model_fields_set & {"sampler_name", "sampler_index", "scheduler"}:
+        wanted = {name: value for name, value in wanted.items() if name not in ("sampler_name", "scheduler")}
+    return {name: value for name, value in wanted.items() if name not in body.model_fields_set}
+
+
+def suggestions(checkpoint: CheckpointInfo) -> dict[str, Any]:
+    """Fields of a request as the checkpoint's card wants them; only the starter has a card."""
     if checkpoint.family != "starter":
         return {}
     card = json.loads(resources.files("easel").joinpath("starter", "card.json").read_text("utf-8"))
-    suggested = card["suggested"]
-    wanted = {"steps": suggested["steps"], "cfg_scale": suggested["cfg_scale"]}
-    wanted["width"], wanted["height"] = card["native_size"]
-    if not body.model_fields_set & {"sampler_name", "sampler_index", "scheduler"}:
-        wanted |= {"sampler_name": suggested["sampler"], "scheduler": suggested["scheduler"]}
-    return {name: value for name, value in wanted.items() if name not in body.model_fields_set}
+    suggested, (width, height) = card["suggested"], card["native_size"]
+    return {
+        "steps": suggested["steps"],
+        "cfg_scale": suggested["cfg_scale"],
+        "width": width,
+        "height": height,
+        "sampler_name": suggested["sampler"],
+        "scheduler": suggested["scheduler"],
+    }
 
 
 def _typed(reading: Reading, styles: Iterable[Style]) -> Typed:

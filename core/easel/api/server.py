@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
@@ -40,17 +39,9 @@ from easel.errors import NotFound
 if TYPE_CHECKING:
     from easel.app import Easel
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Easel</title>
-<h1>Easel</h1>
-<p>The service is running; its web page is not available yet.</p>
-<p>The API is at <a href="sdapi/v1/options">/sdapi/v1</a>, described at <a href="docs">/docs</a>. For example:</p>
-<pre>curl -d '{"prompt": "a cute cat", "seed": 1}' http://HOST:PORT/sdapi/v1/txt2img</pre>
-</html>"""
 
-
-def create_api(app: Easel) -> FastAPI:
-    """The application for an ASGI server; its lifespan starts and stops `app`."""
+def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
+    """The application for an ASGI server; its lifespan starts and stops `app`, and with it the `page`."""
 
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
@@ -60,7 +51,8 @@ def create_api(app: Easel) -> FastAPI:
             replay = Replay(app, api)
             await app.queue.start(replay.perform, replay.failure)
         try:
-            yield
+            async with page.lifespan_context(api) if page else nullcontext():
+                yield
         finally:
             if app.queue is not None:
                 await app.queue.stop()
@@ -73,7 +65,9 @@ def create_api(app: Easel) -> FastAPI:
     api.include_router(probes.routes(app))
     calls = metrics.Calls()
     api.include_router(metrics.routes(app, calls, app.queue))
-    for module in (generate, explain, lists, configuration, extensions, jobs, files, upkeep) if settings.api else ():
+    for module in (generate, explain, lists, configuration, extensions, upkeep) if settings.api else ():
+        api.include_router(module.routes(app))
+    for module in (jobs, files) if settings.api or page else ():  # the page shows pictures by them
         api.include_router(module.routes(app))
     if not settings.api:
         api.include_router(_switched_off())
@@ -89,8 +83,10 @@ def create_api(app: Easel) -> FastAPI:
     api.include_router(login.routes(credentials, sessions))
     own_routes = api.own_routes()
     api.serve_extensions(app.extensions)
-    if not settings.nowebui:
-        api.include_router(_page())
+    if page:
+        api.router.routes.extend(page.routes)  # as they are, last: what nobody else answers
+    else:
+        api.include_router(_no_page())
     _guard(app, api, credentials, sessions, calls)
     return api
 
@@ -138,12 +134,12 @@ def _switched_off() -> APIRouter:
     return router
 
 
-def _page() -> APIRouter:
+def _no_page() -> APIRouter:
     router = APIRouter()
 
     @router.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
-        """Where the API is."""
-        return HTMLResponse(_PAGE)
+    async def no_page() -> None:
+        """Say why there is nothing."""
+        raise NotFound("this server has no web page (--nowebui); its API is described at /docs")
 
     return router
