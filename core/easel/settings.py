@@ -142,8 +142,8 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
         text = environ.get(f"EASEL_{option.name.upper()}")
         if text is not None:
             values[option.name] = _from_environment(option, text)
-    values.update(_parse(_split(environ.get("COMMANDLINE_ARGS", ""))))
-    values.update(_parse(arguments))
+    values.update(parse_flags(_split(environ.get("COMMANDLINE_ARGS", ""))))
+    values.update(parse_flags(arguments))
     settings = Settings(**values, given=frozenset(values))  # type: ignore[arg-type]
     _refuse_later(settings)
     _refuse_contradictions(settings)
@@ -187,8 +187,8 @@ def _split(text: str) -> list[str]:
         raise SettingsError(f"COMMANDLINE_ARGS cannot be read: {error}") from error
 
 
-def _parse(words: Sequence[str]) -> dict[str, object]:
-    """Read flags: `--name value`, `--name=value`, `--switch`, `--no-switch`."""
+def parse_flags(words: Sequence[str]) -> dict[str, object]:
+    """Read flags: `--name value`, `--name=value`, `--switch`, `--no-switch`. Errors: SettingsError for the first wrong."""
     options = {_spelling(option.name): option for option in _options()}
     negated = {"--no-" + option.name.replace("_", "-"): option for option in _options() if option.type == "bool"}
     values: dict[str, object] = {}
