@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
 _FLAGS = "flags of `easel serve` (--data-dir, --ckpt-dir, --no-half …) may follow; see `easel serve --help`"
 
+_DEPLOYING = {
+    "validate": "check a service.json: everything that is wrong with it",
+    "deploy": "start the service of a service.json and keep it running",
+    "list": "the deployed services",
+    "status": "what has become of a deployed service",
+    "logs": "what a deployed service said",
+    "stop": "stop a deployed service gently",
+    "restart": "stop and start a deployed service: it finds new models",
+    "scale": "how many instances of a deployed service run: 0 or 1",
+    "delete": "stop a deployed service, remove what it kept outside of its storage",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0, 1 (failed) or 2 (wrong usage)."""
@@ -26,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own = {"serve": _serve, "bench": _bench, "submit": _submit, "watch": _watch}  # with parsers of their own
     if words and words[0] in own:
         return _guarded(own[words[0]], argparse.Namespace(), words[1:])
+    if words and (words[0] in _DEPLOYING or (words[0] == "info" and "--endpoints" in words)):
+        return _guarded(_deploying, argparse.Namespace(verb=words[0]), words[1:])
     options, rest = _parser().parse_known_args(words)
     return _guarded(options.run, options, rest)
 
@@ -80,8 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     add("submit", _submit, "store a task in the queue of a service")
     add("watch", _watch, "show the results in the queue of a service")
     add("bench", _bench, "measure this machine against plain diffusers")
+    for verb, text in _DEPLOYING.items():
+        add(verb, _deploying, text)
     add("doctor", _doctor, "check this installation")
-    add("info", _info, "addresses, folders and version")
+    add("info", _info, "addresses, folders and version; with --endpoints [NAME] of a deployed service")
     return parser
 
 
@@ -279,6 +295,12 @@ def _watch(options: argparse.Namespace, rest: list[str]) -> int:
     from easel.remote import watch
 
     return watch(rest)
+
+
+def _deploying(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.deploy.commands import run
+
+    return run(options.verb, rest, _DEPLOYING.get(options.verb))
 
 
 def _doctor(options: argparse.Namespace, rest: list[str]) -> int:

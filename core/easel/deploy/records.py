@@ -82,7 +82,6 @@ class Deployed:
     url: str
     port: int
     data_dir: str
-    environment: dict[str, str]
     deadline: float  # seconds until it must answer
 
 

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,11 +68,9 @@ class Supervisor:
             self._log.replace(self._log.with_suffix(".log.1"))
         with open(os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as out:
             start = out.seek(0, os.SEEK_END)
-            command = [sys.executable, "-m", "easel", "serve", *self._deployed.flags]
-            environment = child_environment(self._deployed, os.environ)
-            process = subprocess.Popen(
-                command, cwd=self._folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
-            )
+            command = [sys.executable, "-P", "-m", "easel", "serve", *self._deployed.flags]
+            environment = child_environment(self._folder, os.environ)
+            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         word: Word = "Restarting" if self._state.restarts else "Creating"
         self._tell(word, "", service=Process.of(process.pid))
         try:
@@ -107,11 +106,11 @@ class Supervisor:
             out.write(f"{stamp},000 INFO easel.deploy: {word}{': ' + reason if reason else ''}\n")
 
 
-def child_environment(deployed: Deployed, environ: os._Environ[str] | dict[str, str]) -> dict[str, str]:
-    """The environment of the service: no flags of whoever deployed it, but those that its file stands for."""
+def child_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the service: without the options of whoever deployed it, with its token."""
     kept = {key: text for key, text in environ.items() if not key.startswith("EASEL_") and key != "COMMANDLINE_ARGS"}
-    token = Path.cwd() / "token"
-    return kept | deployed.environment | ({"EASEL_TOKEN": token.read_text().strip()} if token.is_file() else {})
+    token = folder / "token"  # not among the flags, which other users of this machine can read
+    return kept | ({"EASEL_TOKEN": token.read_text("ascii").strip()} if token.is_file() else {})
 
 
 def _answers(url: str) -> bool:
@@ -146,9 +145,7 @@ def _reason(log: Path, start: int, status: int) -> str:
 
 def main() -> int:
     """Supervise the folder that the command line names."""
-    folder = Path(sys.argv[1])
-    os.chdir(folder)
-    supervisor = Supervisor(folder)
+    supervisor = Supervisor(Path(sys.argv[1]))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop.set())
     return supervisor.run()

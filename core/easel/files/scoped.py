@@ -49,10 +49,11 @@ class ScopedFiles:
         self._denied = tuple(denied)
         self._walls = Walls(root, self._denied)
         self.root = self._walls.root
+        self._named = root.absolute()  # people name the root as it was given, which may be through a link
 
     def without(self, *denied: str) -> ScopedFiles:
         """The same files with more denied subtrees."""
-        return ScopedFiles(self.root, (*self._denied, *denied))
+        return ScopedFiles(self._named, (*self._denied, *denied))
 
     @staticmethod
     def check_portable(path: str) -> None:
@@ -63,7 +64,8 @@ class ScopedFiles:
 
     def relative(self, path: str) -> str:
         """`path` as this file system names it; an absolute path is taken when it names a place below the root."""
-        parts = parts_of(path.removeprefix(f"{self.root}/") if path != str(self.root) else "")
+        root = self.root if Path(path).is_relative_to(self.root) else self._named
+        parts = parts_of(path.removeprefix(f"{root}/") if path != str(root) else "")
         self._walls.refuse_denied(parts, path)
         return "/".join(parts)
 

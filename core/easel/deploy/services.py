@@ -1,0 +1,239 @@
+"""The deployed services of one root folder: make one, find one, start, stop and delete it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from easel.deploy.plan import RUNNABLE, Mount, Plan
+from easel.deploy.records import Deployed, Process, State, read_deployed, read_state, write_json, write_state
+from easel.deploy.script import Flag, with_paths, words
+from easel.deploy.service_file import NAME
+from easel.errors import BadRequest, Conflict, EaselError, NotAvailable, NotFound
+from easel.settings import Settings
+
+_PATIENCE = 60.0  # seconds that a supervisor gets to stop its service; it kills after half of that
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All services below `root`."""
+
+    root: Path
+
+    def names(self) -> list[str]:
+        """Every service, by name."""
+        folder = self.root / "services"
+        return sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+
+    def folder(self, name: str) -> Path:
+        """The folder of a service. Errors: NotFound."""
+        folder = self.root / "services" / name
+        if not re.match(NAME, name) or not folder.is_dir():
+            known = ", ".join(self.names()) or "none"
+            raise NotFound(f"there is no service {name!r} below {self.root}; there are: {known}")
+        return folder
+
+    def state(self, name: str) -> State:
+        """What has become of a service."""
+        return read_state(self.folder(name))
+
+    def deployed(self, name: str) -> Deployed:
+        """How it is started, and where it answers."""
+        return read_deployed(self.folder(name))
+
+    def token(self, name: str) -> str | None:
+        """What its clients send; None: anybody may ask."""
+        file = self.folder(name) / "token"
+        return file.read_text("ascii").strip() if file.is_file() else None
+
+    def deploy(self, plan: Plan, raw: object, deadline: float) -> tuple[Deployed, list[str]]:
+        """Make a service and start it; the words are what to know of its storages.
+
+        Errors: NotAvailable (edition), Conflict (name, port or mount path is taken), EaselError (folders cannot be made).
+        """
+        if plan.edition not in RUNNABLE:
+            raise NotAvailable(f"the {plan.edition} edition is not available yet; there are: {', '.join(RUNNABLE)}")
+        with self._changing():
+            folder = self.root / "services" / plan.name
+            if folder.exists():
+                raise Conflict(f"there is a service {plan.name!r} already; delete it first, or choose another name")
+            self._refuse_taken_port(plan.settings)
+            mapping, told = self._mounted(plan.mounts)
+            data = mapping[plan.data_dir] if plan.data_dir in mapping else folder / "data"
+            try:
+                folder.mkdir(parents=True, mode=0o700)
+                deployed = _deployed(plan, mapping, data, folder, deadline)
+                write_json(folder / "service.json", raw)
+                write_json(folder / "deployed.json", asdict(deployed))
+                if not plan.settings.no_auth:
+                    with open(os.open(folder / "token", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as out:
+                        out.write((plan.token or secrets.token_urlsafe(32)) + "\n")
+                _start(folder)
+            except (OSError, UnicodeError) as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise EaselError(f"the service cannot be written to {folder}: {error}") from error
+            except EaselError:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            return deployed, told
+
+    def stop(self, name: str) -> None:
+        """End it gently; its folder stays."""
+        folder = self.folder(name)
+        with self._changing():
+            _stop(folder)
+
+    def restart(self, name: str) -> None:
+        """Stop it if it runs, and start it."""
+        folder = self.folder(name)
+        with self._changing():
+            _stop(folder)
+            _start(folder)
+
+    def delete(self, name: str) -> None:
+        """Stop it and remove its folder: log, queue and, where it has no storage, its pictures. Storages stay."""
+        folder = self.folder(name)
+        with self._changing():
+            _stop(folder)
+            shutil.rmtree(folder)
+
+    def scale(self, name: str, instances: int) -> None:
+        """0 stops the service, 1 has it run. Errors: NotAvailable (more)."""
+        if instances < 0:
+            raise BadRequest("must not be negative", field="instances", value=instances, allowed="0, 1")
+        if instances > 1:
+            raise NotAvailable("several instances of a service are not available yet; there are: 0 (stopped), 1")
+        if instances == 0:
+            self.stop(name)
+        elif self.state(name).state in ("Stopped", "Failed"):
+            self.restart(name)
+
+    def _refuse_taken_port(self, settings: Settings) -> None:
+        owners = [name for name in self.names() if self.deployed(name).port == settings.bind_port]
+        if owners:
+            raise Conflict(f"port {settings.bind_port} belongs to the service {owners[0]!r}; choose another --port")
+        try:
+            with socket.create_server((settings.host, settings.bind_port)):
+                pass
+        except OSError as error:
+            raise Conflict(f"port {settings.bind_port} cannot be used: {error.strerror}") from error
+
+    def _mounted(self, mounts: tuple[Mount, ...]) -> tuple[dict[Path, Path], list[str]]:
+        """Where each mount path really is, and what to know of it."""
+        mapping, told = {}, []
+        for mount in mounts:
+            mapping[mount.path], words_ = self._mount(mount)
+            told += words_
+        return mapping, told
+
+    def _mount(self, mount: Mount) -> tuple[Path, list[str]]:
+        here = mount.path
+        if mount.kind == "local":
+            source = Path(mount.source)
+        else:
+            if os.path.ismount(here) or (here.is_dir() and not here.is_symlink()):
+                return here, []  # the operator has mounted it
+            below = re.sub(r"[^A-Za-z0-9._-]+", "_", mount.source.removeprefix("oss://")).strip("._") or "root"
+            source = self.root / "storage" / f"{mount.kind}-{below}"
+        try:
+            if not mount.read_only:
+                source.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EaselError(f"the storage {source} cannot be made: {error.strerror}") from error
+        told = [] if mount.kind == "local" else [f"{mount.source} is not mounted at {here}: {source} stands for it"]
+        if not source.is_dir() and mount.kind == "local":
+            raise BadRequest("there is no such folder", field="storage.local.path", value=mount.source)
+        source.mkdir(parents=True, exist_ok=True)
+        if here.exists() or here.is_symlink():
+            if not (here.exists() and here.samefile(source)):
+                raise Conflict(f"the mount path {here} exists and is not {source}; choose another one")
+            return here, told
+        try:
+            here.parent.mkdir(parents=True, exist_ok=True)
+            here.symlink_to(source, target_is_directory=True)
+        except OSError:
+            return source, [*told, f"{here} cannot be made here: the service knows it as {source}"]
+        return here, told
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = open(os.open(self.root / ".lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w")
+        except OSError as error:
+            raise EaselError(f"{self.root} cannot be written: {error.strerror}; name another --root") from error
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _deployed(plan: Plan, mapping: dict[Path, Path], data: Path, folder: Path, deadline: float) -> Deployed:
+    def real(path: Path) -> Path:
+        for mount, place in mapping.items():
+            if path.is_relative_to(mount):
+                return place / path.relative_to(mount)
+        return path
+
+    settings = plan.settings
+    kept = [flag for flag in plan.flags if flag.name not in ("--data-dir", "--state-dir")]
+    state = real(settings.state_dir) if "state_dir" in settings.given else folder / "state"
+    flags = [*with_paths(kept, real), Flag("--data-dir", (str(data),)), Flag("--state-dir", (str(state),))]
+    scheme = "https" if settings.tls_certfile else "http"
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
+    prefix = (settings.subpath or "").strip("/")
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.bind_port}/{prefix}".rstrip("/")
+    return Deployed(plan.name, plan.edition, tuple(words(flags)), url, settings.bind_port, str(data), deadline)
+
+
+def _start(folder: Path) -> None:
+    """Start the supervisor of a service, in a session of its own so that it outlives this terminal."""
+    write_state(folder, State("Creating", reason="its supervisor starts"))
+    with open(os.open(folder / "service.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as out:
+        started = subprocess.Popen(
+            [sys.executable, "-P", "-m", "easel.deploy.supervisor", folder.absolute()],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    write_state(folder, State("Creating", supervisor=Process.of(started.pid)))
+    started.returncode = 0  # it is to outlive this process, which therefore does not wait for it
+
+
+def _stop(folder: Path) -> None:
+    """End supervisor and service; what a killed supervisor left behind, too."""
+    state = read_state(folder)
+    if (supervisor := state.supervisor) is not None and supervisor.alive:
+        supervisor.send(signal.SIGTERM)
+        if not _gone(supervisor):
+            supervisor.send(signal.SIGKILL)
+            _gone(supervisor)
+        state = read_state(folder)
+    if (service := state.service) is not None and service.alive:
+        service.send(signal.SIGTERM)
+        if not _gone(service):
+            service.send(signal.SIGKILL)
+            _gone(service)
+    if state.state != "Stopped":
+        write_state(folder, State("Stopped"))
+
+
+def _gone(process: Process) -> bool:
+    until = time.monotonic() + _PATIENCE
+    while process.alive and time.monotonic() < until:
+        time.sleep(0.05)
+    return not process.alive
