@@ -188,7 +188,7 @@ def _split(text: str) -> list[str]:
 
 
 def parse_flags(words: Sequence[str]) -> dict[str, object]:
-    """Read flags: `--name value`, `--name=value`, `--switch`, `--no-switch`. Errors: SettingsError for the first wrong."""
+    """Read flags: `--name value`, `--name=value`, `--switch`, `--no-switch`. Errors: SettingsError."""
     options = {_spelling(option.name): option for option in _options()}
     negated = {"--no-" + option.name.replace("_", "-"): option for option in _options() if option.type == "bool"}
     values: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""The commands that deploy and look after services: validate, deploy, list, status, info, logs, stop, restart, scale, delete."""
+"""The commands that check a `service.json`, deploy it and look after what was deployed."""
 
 # ruff: noqa: T201 -- a command line prints
 

@@ -59,13 +59,15 @@ def read_plan(raw: object) -> Reading:
         problems.append(Note("containers", "must be a list of one container", len(file.containers or [])))
     if metadata.name is None and not _told(problems, "metadata.name"):
         problems.append(Note("metadata.name", "is missing: every service has a name of its own"))
+    before = len(problems)
     script = _flags(container, problems)
+    port_is_known = script and not any("--port:" in one.text for one in problems[before:])
     edition = _edition(file, container, script, problems)
     problems += _storage_problems(file, edition)
     script = tuple(flag for flag in script if flag.name != "--edition")
     settings = _settings(script, problems)
     problems += _contradictions(metadata, edition, settings)
-    if container.port not in (None, settings.bind_port) and not any("--port:" in one.text for one in problems):
+    if port_is_known and container.port not in (None, settings.bind_port):
         given = "--port" if settings.port is not None else "the script's default --port"
         text = f"does not match {given} {settings.bind_port}"
         problems.append(Note("containers[0].port", text, container.port))
@@ -75,9 +77,7 @@ def read_plan(raw: object) -> Reading:
         return Reading(None, tuple(problems), tuple(remarks))
     mounts = tuple(_mount(one) for one in file.storage or [] if one)
     flags = (*(flag for flag in script if flag.name != "--token"), *_derived(file, edition, settings))
-    return Reading(
-        Plan(metadata.name, edition, flags, mounts, data_dir, settings.token, settings), (), tuple(remarks)
-    )
+    return Reading(Plan(metadata.name, edition, flags, mounts, data_dir, settings.token, settings), (), tuple(remarks))
 
 
 def _told(problems: list[Note], path: str) -> bool:
@@ -113,7 +113,9 @@ def _edition(file: ServiceFile, container: Container, script: tuple[Flag, ...], 
         problems.append(Note("containers[0].script", f"--edition contradicts the edition {edition} of the file", said))
     if metadata.type and edition != "api":
         source = "metadata.edition" if metadata.edition else "containers[0].image" if tagged else "containers[0].script"
-        problems.append(Note("metadata.type", f"only the api edition is asynchronous; {source} says {edition}", "Async"))
+        problems.append(
+            Note("metadata.type", f"only the api edition is asynchronous; {source} says {edition}", "Async")
+        )
     return edition
 
 

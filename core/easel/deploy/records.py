@@ -3,7 +3,7 @@
 ```
 ROOT/services/NAME/service.json   the file as it was deployed
                   deployed.json   how it is started
-                  state.json      what has become of it; only its supervisor writes this, or who finds the supervisor dead
+                  state.json      what has become of it; its supervisor writes this
                   token           what clients send
                   service.log     everything it said
                   state/  data/   the service's --state-dir, and its data folder where it has no storage
@@ -46,7 +46,7 @@ class Process:
         """Does it still run?"""
         try:
             found = psutil.Process(self.pid)
-            return found.create_time() == self.created and found.status() != psutil.STATUS_ZOMBIE
+            return bool(found.create_time() == self.created and found.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False
 
@@ -88,7 +88,7 @@ class Deployed:
 def write_json(file: Path, value: object) -> None:
     """Replace a file in one step; only its owner may read it."""
     scratch = file.with_name(f"{file.name}.{os.getpid()}.new")
-    with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
         json.dump(value, out, indent=1)
         out.flush()
         os.fsync(out.fileno())

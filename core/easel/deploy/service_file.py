@@ -1,8 +1,8 @@
 """The shape of `service.json`: what may stand in it, and everything that is wrong with the shape of one, at once.
 
-The keys are those of PAI-EAS. What is accepted and changes nothing here says so with `NoEffect`; every other key that is
-not listed is refused with its path. A file whose shape is wrong is read without its wrong parts, so that what contradicts
-what can be told in the same breath (`easel.deploy.plan`).
+The keys are those of PAI-EAS. What is accepted and changes nothing here says so with `NoEffect`; a key that is not
+listed is refused with its path. A file whose shape is wrong is read without its wrong parts, so that contradictions
+(`easel.deploy.plan`) can be told in the same breath.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class _Part(BaseModel):
 class Rpc(_Part):
     """`metadata.rpc`, also written flat: `"rpc.worker_threads": 1`."""
 
-    worker_threads: int | None = Field(None, ge=1)
+    worker_threads: int | None = Field(default=None, ge=1)
     keepalive: OfEas = None
     batching: OfEas = None
     io_threads: OfEas = None
@@ -74,8 +74,8 @@ class Rpc(_Part):
 class Metadata(_Part):
     """What the service is."""
 
-    name: str | None = Field(None, pattern=NAME)
-    instance: int | None = Field(None, ge=1)
+    name: str | None = Field(default=None, pattern=NAME)
+    instance: int | None = Field(default=None, ge=1)
     enable_webservice: bool | None = None
     type: Literal["Async"] | None = None
     edition: Literal["standard", "api", "cluster", "serverless"] | None = None
@@ -100,7 +100,7 @@ class Container(_Part):
     image: str | None = None
     script: str | None = None
     command: str | None = None
-    port: int | None = Field(None, ge=1, le=65535)
+    port: int | None = Field(default=None, ge=1, le=65535)
 
 
 class Computing(_Part):
@@ -128,8 +128,8 @@ class CloudPart(_Part):
 class Queue(_Part):
     """The queue of an asynchronous service."""
 
-    max_delivery: int | None = Field(None, ge=1)
-    memory: int | None = Field(None, ge=1)  # megabytes
+    max_delivery: int | None = Field(default=None, ge=1)
+    memory: int | None = Field(default=None, ge=1)  # megabytes
     cpu: Machine = None
     resource: Machine = None
 
@@ -183,8 +183,8 @@ class ScaleStrategy(_Part):
 class Autoscaler(_Part):
     """How many workers there may be."""
 
-    min: int | None = Field(None, ge=0)
-    max: int | None = Field(None, ge=1)
+    min: int | None = Field(default=None, ge=0)
+    max: int | None = Field(default=None, ge=1)
     scaleStrategies: list[ScaleStrategy | None] | None = None
     behavior: dict[str, Any] | None = None
 
@@ -289,7 +289,9 @@ def _note(error: Any) -> Note:
     if error["type"] == "extra_forbidden":
         known = _keys_at(loc[:-1])
         near = get_close_matches(str(loc[-1]), known, n=1, cutoff=0.6)
-        return Note(path, "unknown key" + (f"; did you mean {near[0]}?" if near else ""), error["input"], ", ".join(known))
+        return Note(
+            path, "unknown key" + (f"; did you mean {near[0]}?" if near else ""), error["input"], ", ".join(known)
+        )
     if error["type"] == "model_type":
         return Note(path, "must be an object", error["input"])
     if error["type"] == "missing":

@@ -62,7 +62,7 @@ class Services:
     def deploy(self, plan: Plan, raw: object, deadline: float) -> tuple[Deployed, list[str]]:
         """Make a service and start it; the words are what to know of its storages.
 
-        Errors: NotAvailable (edition), Conflict (name, port or mount path is taken), EaselError (folders cannot be made).
+        Errors: NotAvailable (edition), Conflict (name, port or mount path is taken), EaselError (folders).
         """
         if plan.edition not in RUNNABLE:
             raise NotAvailable(f"the {plan.edition} edition is not available yet; there are: {', '.join(RUNNABLE)}")
@@ -79,7 +79,9 @@ class Services:
                 write_json(folder / "service.json", raw)
                 write_json(folder / "deployed.json", asdict(deployed))
                 if not plan.settings.no_auth:
-                    with open(os.open(folder / "token", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as out:
+                    with os.fdopen(
+                        os.open(folder / "token", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii"
+                    ) as out:
                         out.write((plan.token or secrets.token_urlsafe(32)) + "\n")
                 _start(folder)
             except (OSError, UnicodeError) as error:
@@ -173,10 +175,10 @@ class Services:
         """One change at a time."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = open(os.open(self.root / ".lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w")
+            lock = os.open(self.root / ".lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise EaselError(f"{self.root} cannot be written: {error.strerror}; name another --root") from error
-        with lock:
+        with os.fdopen(lock, "w"):
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -202,7 +204,7 @@ def _deployed(plan: Plan, mapping: dict[Path, Path], data: Path, folder: Path, d
 def _start(folder: Path) -> None:
     """Start the supervisor of a service, in a session of its own so that it outlives this terminal."""
     write_state(folder, State("Creating", reason="its supervisor starts"))
-    with open(os.open(folder / "service.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as out:
+    with os.fdopen(os.open(folder / "service.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as out:
         started = subprocess.Popen(
             [sys.executable, "-P", "-m", "easel.deploy.supervisor", folder.absolute()],
             stdin=subprocess.DEVNULL,

@@ -1,8 +1,8 @@
 """The process that keeps one deployed service running: `python -m easel.deploy.supervisor FOLDER`.
 
-It starts `easel serve`, waits until that answers, watches it, starts it again when it dies or falls silent, each time after
-a longer pause, and gives up when it does not come up several times in a row. SIGTERM stops the service gently. What happens is
-in `state.json` and `service.log` of the folder.
+It starts `easel serve`, waits until that answers, watches it, starts it again when it dies or falls silent, each time
+after a longer pause, and gives up when it does not come up several times in a row. SIGTERM stops the service gently.
+What happens is told in `state.json` and `service.log` of the folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from easel.deploy.records import Deployed, Process, State, Word, read_deployed, write_state
+from easel.deploy.records import Process, State, Word, read_deployed, write_state
 
 _ATTEMPTS = 3  # starts in a row that may fail
 _WRONG_SETTINGS = 2  # the exit status of `easel serve` when trying again cannot help
@@ -66,7 +66,7 @@ class Supervisor:
         self._answered = False
         if self._log.exists() and self._log.stat().st_size > _LARGEST_LOG:
             self._log.replace(self._log.with_suffix(".log.1"))
-        with open(os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as out:
+        with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as out:
             start = out.seek(0, os.SEEK_END)
             command = [sys.executable, "-P", "-m", "easel", "serve", *self._deployed.flags]
             environment = child_environment(self._folder, os.environ)
@@ -101,7 +101,7 @@ class Supervisor:
             changes |= {"service": None}
         self._state = replace(self._state, state=word, reason=reason, since=time.time(), **changes)  # type: ignore[arg-type]
         write_state(self._folder, self._state)
-        with open(self._log, "a", encoding="utf-8") as out:
+        with self._log.open("a", encoding="utf-8") as out:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
             out.write(f"{stamp},000 INFO easel.deploy: {word}{': ' + reason if reason else ''}\n")
 
