@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -46,6 +48,9 @@ def test_help_comes_at_once_and_names_every_command() -> None:
         "submit",
         "watch",
         "bench",
+        "validate",
+        "deploy",
+        "status",
         "doctor",
         "info",
     ):
@@ -132,7 +137,7 @@ def test_lists_and_info(tmp_path: Path) -> None:
 
 
 def test_doctor(tmp_path: Path) -> None:
-    well = easel("doctor", "--data-dir", str(tmp_path))
+    well = easel("doctor", "--data-dir", str(tmp_path), "--port", "0")
     assert well.returncode == 0
     for about in ("version: easel", "torch: 2.", "memory:", "data:", "model: starter", "extension: lora"):
         assert about in well.stdout
@@ -141,6 +146,24 @@ def test_doctor(tmp_path: Path) -> None:
     blocked.write_text("")
     broken = easel("doctor", "--data-dir", str(blocked / "data"))
     assert (broken.returncode, "broken" in broken.stdout) == (1, True)
+
+
+def test_doctor_names_what_is_wrong_with_its_cure(tmp_path: Path) -> None:
+    models = tmp_path / "models" / "Stable-diffusion"
+    models.mkdir(parents=True)
+    (models / "old.ckpt").write_bytes(b"\x80\x02.")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a stuck service: it is there, and never answers
+        port = str(silent.getsockname()[1])
+        answer = easel("doctor", "--json", "--edition", "api", "--port", port, EASEL_DATA_DIR=str(tmp_path))
+    assert answer.returncode == 1
+    found = {one["about"]: one for one in json.loads(answer.stdout)}
+    assert (found["port"]["verdict"], "it is stuck" in found["port"]["cure"]) == ("broken", True)
+    assert found["page"]["text"] == "there is none (the api edition); the standard edition has one"
+    assert "--filebrowser" in found["files"]["text"]
+    told = easel("doctor", "--port", "0", "--data-dir", str(tmp_path))
+    assert told.returncode == 0
+    assert "look     model: " in told.stdout
+    assert "easel convert" in told.stdout
 
 
 def test_converting_a_pickle(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     add("bench", _bench, "measure this machine against plain diffusers")
     for verb, text in _DEPLOYING.items():
         add(verb, _deploying, text)
-    add("doctor", _doctor, "check this installation")
+    doctor = add("doctor", _doctor, "check this installation")
+    doctor.add_argument("--json", action="store_true", help="for programs")
     add("info", _info, "addresses, folders and version; with --endpoints [NAME] of a deployed service")
     return parser
 
@@ -308,8 +309,13 @@ def _doctor(options: argparse.Namespace, rest: list[str]) -> int:
     from easel.settings import read_settings
 
     findings = examine(read_settings(rest, os.environ))
-    for finding in findings:
-        print(f"{finding.verdict:<8} {finding.about}: {finding.text}")
+    if options.json:
+        import json
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(map(str, findings)))
     return int(any(finding.verdict == "broken" for finding in findings))
 
 
