@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . tools/setup.sh test
+tools/eas_client.sh .venv/eas-client
 export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
 both=(-n 2 --dist loadfile) # two processes, a file's tests in one of them

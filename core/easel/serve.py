@@ -6,18 +6,22 @@ import asyncio
 import logging
 import socket
 import webbrowser
+from collections.abc import Callable
 
 import uvicorn
 
+from easel.api.links import Link
 from easel.api.server import create_api
 from easel.app import Easel
 from easel.errors import SettingsError
 from easel.settings import Settings
 from easel.ui import page_of
 from easel.ui.mount import PageMount
+from easel.worker.workplace import Workplace, build_workplace
 
 log = logging.getLogger("easel")
 _GRACE = 5  # seconds that running calls get to end by themselves …
+_QUEUE_KEEP_ALIVE = 75
 _ANSWER = 5  # … and then to be told that they do not
 
 
@@ -51,12 +55,12 @@ class GentleServer(uvicorn.Server):
         await asyncio.to_thread(self._easel.jobs.close)
 
 
-def serve(settings: Settings) -> int:
-    """Serve until SIGINT or SIGTERM; the exit status. Errors: SettingsError."""
+def serve(settings: Settings, *, build: Callable[[Settings], Workplace] = build_workplace) -> int:
+    """Serve until SIGINT or SIGTERM; the exit status. `build` as for `Easel`. Errors: SettingsError."""
     logging.basicConfig(level=settings.loglevel, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for remark in settings.remarks():
         log.warning(remark)
-    app = Easel(settings)
+    app = Easel(settings, build=build)
     try:
         app.store.make_tree()
     except OSError as error:
@@ -70,7 +74,10 @@ def serve(settings: Settings) -> int:
             log_config=None,  # ours is set already
             access_log=False,  # --api-log writes its own
             server_header=False,
-            timeout_keep_alive=settings.timeout_keep_alive,
+            timeout_keep_alive=_keep_alive(settings),
+            ws=Link,
+            ws_ping_interval=None,  # a client that works on an item answers no PING: see api/watch.py
+            ws_per_message_deflate=False,
             timeout_graceful_shutdown=_GRACE + _ANSWER,
             ssl_keyfile=settings.tls_keyfile,
             ssl_certfile=str(settings.tls_certfile) if settings.tls_certfile else None,
@@ -80,3 +87,10 @@ def serve(settings: Settings) -> int:
     )
     server.run()
     return 0 if server.started else 1
+
+
+def _keep_alive(settings: Settings) -> int:
+    """Seconds: the queue's clients keep connections, and lose the POST that meets one which is being closed."""
+    if settings.edition == "api" and "timeout_keep_alive" not in settings.given:
+        return max(_QUEUE_KEEP_ALIVE, settings.timeout_keep_alive)
+    return settings.timeout_keep_alive

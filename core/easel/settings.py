@@ -36,6 +36,14 @@ class Settings(LaunchFlags):
     edition: str = works("standard", "the kind of service", choices=EDITIONS)
     token: str | None = works(None, "clients send it as `Authorization: <token>`")
     no_auth: bool = works(False, "with --listen: answer anybody, without a token")
+    # the queue of the api edition
+    service_name: str = works("easel", "the service's name in /api/predict/NAME")
+    queue_url: str = works("", "where streams are kept: redis://… (default: the state folder)")
+    queue_silence: float = works(10.0, "with redis: seconds after which a gateway that is not heard of is gone")
+    queue_max_payload: int = works(8192, "bytes that a task and its result may have")
+    queue_max_length: int = works(10_000, "tasks, and results, that may wait")
+    max_delivery: int = works(1, "how often a task is tried when the service fails")
+    worker_threads: int = works(1, "tasks that are worked on at once")
     # what is served
     filebrowser: bool = works(False, "the file manager, at /filebrowser/")
     enable_nsfw_censor: bool = works(False, "no unsafe picture leaves; without the censor nothing is made")
@@ -258,8 +266,8 @@ def _refuse_later(settings: Settings) -> None:
     for option in _options():
         if option.metadata["status"] == "later" and getattr(settings, option.name) != option.default:
             raise SettingsError(f"{_spelling(option.name)} is not available yet ({option.metadata['help']})")
-    if settings.edition != "standard":
-        raise SettingsError(f"--edition {settings.edition} is not available yet; there is: standard")
+    if settings.edition not in ("standard", "api"):
+        raise SettingsError(f"--edition {settings.edition} is not available yet; there are: standard, api")
 
 
 def _refuse_contradictions(settings: Settings) -> None:
@@ -273,6 +281,11 @@ def _refuse_contradictions(settings: Settings) -> None:
         (settings.no_half and settings.precision == "half", "--no-half contradicts --precision half"),
         (bool(settings.tls_keyfile) != bool(settings.tls_certfile), "--tls-keyfile and --tls-certfile go together"),
         (settings.token == "", "--token must not be empty"),
+        (settings.edition == "api" and not settings.api, "--edition api contradicts --no-api"),
+        (
+            not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", settings.service_name),
+            f"--service-name: {settings.service_name!r} is not a name (letters, digits, '.', '_' and '-')",
+        ),
     ]
     for wrong, text in contradictions:
         if wrong:
@@ -293,6 +306,11 @@ def _refuse_contradictions(settings: Settings) -> None:
         "max_steps",
         "max_batch",
         "max_script_pictures",
+        "queue_silence",
+        "queue_max_payload",
+        "queue_max_length",
+        "max_delivery",
+        "worker_threads",
     )
     for name in (*limits, "max_body_mb"):
         if not getattr(settings, name) > 0:

@@ -16,11 +16,13 @@ from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from easel.api.errors import error_response
 from easel.api.login import ASK, cookie_of
+from easel.api.replay import task_of, user_of_task
 from easel.api.sessions import SAFE, Sessions, from_own_page, kept_secret, login_page
 from easel.errors import EaselError, Forbidden, SettingsError, Unauthorized
 from easel.settings import Settings
@@ -102,6 +104,8 @@ class Gatekeeper:
         await self._app(scope, receive, send)
 
     def _who(self, scope: Scope) -> User:
+        if (task := task_of(scope)) is not None:  # was let in when it was submitted
+            return user_of_task(task)
         user = self._authenticate(Request(scope)) if scope["type"] == "http" else None
         if user is None and scope["path"] not in OPEN_PATHS and not self._credentials.open:
             headers = Headers(scope=scope)
@@ -126,8 +130,7 @@ class Gatekeeper:
 async def _refuse(error: EaselError, scope: Scope, receive: Receive, send: Send) -> None:
     """An answer for a program, a login form for a browser, a closed door for a WebSocket."""
     if scope["type"] == "websocket":
-        await receive()  # the wish to connect
-        await send({"type": "websocket.close", "code": 1008, "reason": error.message})
+        await WebSocket(scope, receive, send).send_denial_response(PlainTextResponse(error.message, error.status))
         return
     answer: Response = error_response(error)
     if isinstance(error, Unauthorized):

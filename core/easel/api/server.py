@@ -21,14 +21,18 @@ from easel.api import (
     jobs,
     lists,
     login,
+    metrics,
     probes,
     progress,
+    streams,
     upkeep,
+    watch,
 )
 from easel.api.auth import Credentials, Gatekeeper
 from easel.api.describe import ANSWERS
 from easel.api.extension_routes import Api
 from easel.api.middleware import BodyGuard, CallFrame, RateLimit
+from easel.api.replay import Replay
 from easel.api.sessions import Sessions
 from easel.errors import NotFound
 
@@ -43,10 +47,15 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(app.start)
         await asyncio.to_thread(app.extensions.mount, own_routes)
+        if app.queue is not None:
+            replay = Replay(app, api)
+            await app.queue.start(replay.perform, replay.failure)
         try:
             async with page.lifespan_context(api) if page else nullcontext():
                 yield
         finally:
+            if app.queue is not None:
+                await app.queue.stop()
             await asyncio.to_thread(app.stop)
 
     settings = app.settings
@@ -54,12 +63,17 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
     errors.install(api)
     api.include_router(progress.routes(app))
     api.include_router(probes.routes(app))
+    calls = metrics.Calls()
+    api.include_router(metrics.routes(app, calls, app.queue))
     for module in (generate, explain, lists, configuration, extensions, upkeep) if settings.api else ():
         api.include_router(module.routes(app))
     for module in (jobs, files) if settings.api or page else ():  # the page shows pictures by them
         api.include_router(module.routes(app))
     if not settings.api:
         api.include_router(_switched_off())
+    if app.queue is not None:
+        api.include_router(streams.routes(app.queue))
+        api.include_router(watch.routes(app.queue))
     credentials = Credentials.of(settings)
     sessions = (
         None
@@ -73,11 +87,11 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
         api.router.routes.extend(page.routes)  # as they are, last: what nobody else answers
     else:
         api.include_router(_no_page())
-    _guard(app, api, credentials, sessions)
+    _guard(app, api, credentials, sessions, calls)
     return api
 
 
-def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Sessions | None) -> None:
+def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Sessions | None, calls: metrics.Calls) -> None:
     """Middleware; the last added is the outermost."""
     settings = app.settings
     origins = tuple(one.strip() for one in (settings.cors_allow_origins or "").split(",") if one.strip())
@@ -106,7 +120,7 @@ def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Session
         allow_headers=["*"],
         allow_credentials=True,
     )
-    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix)
+    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix, note=calls.note)
 
 
 def _switched_off() -> APIRouter:
