@@ -65,7 +65,7 @@ def serve(settings: Settings, *, build: Callable[[Settings], Workplace] = build_
         app.store.make_tree()
     except OSError as error:
         raise SettingsError(f"the data folder {settings.data_dir} cannot be written: {error.strerror}") from error
-    page = None if settings.nowebui else page_of(app)
+    page = page_of(app) if settings.page else None
     server = GentleServer(
         uvicorn.Config(
             create_api(app, page.router() if page else None),

@@ -98,6 +98,11 @@ class Settings(LaunchFlags):
         return self.server_name or ("0.0.0.0" if self.listen else "127.0.0.1")
 
     @property
+    def page(self) -> bool:
+        """Whether there is a web page: not in the api edition."""
+        return not self.nowebui and self.edition != "api"
+
+    @property
     def bind_port(self) -> int:
         """The port to answer on."""
         return self.port if self.port is not None else (7861 if self.nowebui else 7860)

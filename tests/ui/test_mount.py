@@ -47,7 +47,8 @@ def test_names_and_passwords_of_gradio_auth_open_it(locked: Paged) -> None:
 def test_gradios_own_ways_to_come_in_and_to_look_elsewhere_are_not_there(paged: Paged) -> None:
     root = paged.root()
     for path in ("/login", "/token", "/user", "/dev/reload", "/monitoring", "/gradio_api/proxy=https://x.hf.space/a",
-                 "/gradio_api/openapi.json", "/gradio_api/deep_link", "/gradio_api/runs", "/robots.txt", "/gradio_api/mcp"):  # fmt: skip
+                 "/gradio_api/openapi.json", "/gradio_api/deep_link", "/gradio_api/runs", "/robots.txt",
+                 "/gradio_api/mcp"):  # fmt: skip
         assert paged.client.get(root + path).status_code == 404, path
     for path in ("/gradio_api/call/x", "/gradio_api/api/x", "/login", "/gradio_api/run-history/connect"):
         assert paged.client.post(root + path, json={}).status_code == 404, path
