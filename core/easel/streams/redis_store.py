@@ -91,9 +91,11 @@ class RedisStore:
 
     def put(self, stream: str, item: Put) -> tuple[int, str]:
         """See `StreamStore`."""
-        to = self._opened[stream]
+        to, parts, keys = self._opened[stream], _parts(item), 5
+        if not item.key:  # every argument costs
+            parts, keys = parts[:-2], 3
         with _answered():
-            answer = self._put(keys=to.keys[:5], args=[stream, to.capacity, *_parts(item)])
+            answer = self._put(keys=to.keys[:keys], args=[stream, to.capacity, *parts])
         if answer == b"full":
             raise StreamFull
         if answer == b"key":
@@ -281,7 +283,7 @@ def _ledger(stream: str) -> tuple[str, str]:
 def _parts(item: Put) -> list[str | bytes]:
     tags = json.dumps(dict(item.tags), ensure_ascii=False)
     task = item.call.text() if item.call else ""
-    return [tags, task, item.data, _rank(item.priority), item.key, item.fingerprint, item.tags[REQUEST_ID]]
+    return [tags, task, item.data, _rank(item.priority), item.tags[REQUEST_ID], item.key, item.fingerprint]
 
 
 def _rank(priority: int) -> str:
