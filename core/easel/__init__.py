@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from easel.hookspecs import hookimpl
     from easel.imaging.decode import flatten, open_picture
     from easel.imaging.encode import encoded
+    from easel.imaging.faces import FaceRestorer
     from easel.imaging.grid import grid_image
     from easel.imaging.labels import Label, labelled_grid
     from easel.imaging.metadata import GenerationData, generation_data_of
@@ -92,6 +93,7 @@ _HOMES = {
         "open_picture",
     ),
     "imaging.encode": ("encoded",),
+    "imaging.faces": ("FaceRestorer",),
     "imaging.grid": ("grid_image",),
     "imaging.labels": (
         "Label",
@@ -180,6 +182,7 @@ __all__ = [
     "EncodedPicture",
     "Extension",
     "ExtraNetworkTag",
+    "FaceRestorer",
     "FileEntry",
     "Forbidden",
     "GenerationData",

@@ -11,17 +11,27 @@ from easel import __version__
 from easel.extensions.registry import Limit, Registry
 from easel.extensions.status import ExtensionStatus
 from easel.files import ScopedFiles
+from easel.imaging.faces import FaceRestorer
 from easel.imaging.upscale import Upscaler, all_upscalers
 from easel.jobs.jobs import Jobs, Worker
 from easel.models.store import CheckpointInfo, ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
+from easel.streams.service import QueueService, open_store
 from easel.values.job import Job
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
 from easel.values.user import User
 from easel.worker.supervisor import ChildWorker, InProcessWorker
-from easel.worker.workplace import Workplace, build_workplace, data_files, extension_registry, fetcher, model_store
+from easel.worker.workplace import (
+    Workplace,
+    build_workplace,
+    data_files,
+    extension_registry,
+    fetcher,
+    journal,
+    model_store,
+)
 
 log = logging.getLogger("easel")
 
@@ -45,6 +55,10 @@ class Easel:
             admit=self._admit,
             job_changed=lambda job: self.extensions.hooks.job_changed(job),
         )
+        self.queue: QueueService | None = None
+        if settings.edition == "api":
+            files = data_files(settings)
+            self.queue = QueueService(settings, open_store(settings), journal=journal(settings), files=files)
         self._build = build
         self._worker: Worker | None = None
 
@@ -121,6 +135,12 @@ class Easel:
         chosen = self.options.get("sd_model_checkpoint")
         found = next((one for one in self.store.checkpoints() if one.filename == chosen), None)
         return found or self.store.default_checkpoint()
+
+    @property
+    def face_restorers(self) -> tuple[FaceRestorer, ...]:
+        """Who could restore faces, by name; those that lack something too."""
+        registered = (owned.value for owned in self.extensions.hooks.face_restorers)
+        return tuple(sorted(registered, key=lambda one: one.name))
 
     @property
     def upscalers(self) -> tuple[Upscaler, ...]:

@@ -67,6 +67,11 @@ def register_upscalers() -> Any:
 
 
 @hookspec("collect")
+def register_face_restorers() -> Any:
+    """At load: one `FaceRestorer` or a list. Failing, or a duplicate name: the extension is set to failed."""
+
+
+@hookspec("collect")
 def register_routes(app: Any) -> APIRouter | Sequence[APIRouter] | None:
     """When switched on, in the gateway: HTTP routes, answered while the extension is on, mounts and WebSockets too.
     Failing, or a route that another has: set to failed."""

@@ -15,6 +15,7 @@ from . import preprocessors
 from .detecting import annotator_files, detect
 from .library import Library, control_types, default_model
 from .pictures import decoded
+from .poses import Poses, drawn
 from .preprocessors import Preprocessor
 from .steering import shown
 
@@ -101,6 +102,18 @@ def routes(app: Any, library: Library, extension: str) -> APIRouter:
         body.check(await asyncio.to_thread(annotator_files, app.settings))
         result = await app.run_task(extension, "detect", body.model_dump())
         return {"info": "Success", "images": [base64.b64encode(one.data).decode() for one in result.images]}
+
+    @router.post("/render_openpose_json")
+    def render_openpose_json(body: list[Poses]) -> dict[str, Any]:
+        """Pictures of poses, from OpenPose's JSON."""
+        if not body:
+            return {"info": "No pose data detected."}
+        if len(body) > app.settings.max_batch:
+            allowed = f"up to {app.settings.max_batch}"
+            raise BadRequest("too many pictures", field="body", value=len(body), allowed=allowed)
+        for number, poses in enumerate(body):
+            poses.check_size(app.settings.max_input_pixels, f"[{number}].canvas_width")
+        return {"info": "Success", "images": [base64.b64encode(drawn(poses)).decode() for poses in body]}
 
     return router
 

@@ -1,4 +1,7 @@
-"""Upscalers: networks from files and one that ships with Easel, for hires fix, img2img and the extras routes."""
+"""Upscalers: networks from files and one that ships with Easel, for hires fix, img2img and the extras routes.
+
+And who restores faces, with weights that operators supply.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from fastapi import APIRouter
 from easel import Draft, Extension, Job, hookimpl, task
 
 from .extras import Extras, enlarge_all
+from .faces import Restorer, restorers
 from .routes import routes
 
 if TYPE_CHECKING:
@@ -49,7 +53,7 @@ class NetUpscaler:
 
 
 class Upscale(Extension):
-    """Registers the networks; answers `/sdapi/v1/extra-*`."""
+    """Registers the networks; answers `/sdapi/v1/extra-*` and `face-restorers`."""
 
     _app: Any = None
 
@@ -69,11 +73,17 @@ class Upscale(Extension):
         return list(found.values())
 
     @hookimpl
+    def register_face_restorers(self) -> list[Restorer]:
+        """GFPGAN and CodeFormer; whether they can work is looked at when they are asked for."""
+        return restorers(self._app.settings) if self._app else []
+
+    @hookimpl
     def register_routes(self, app: Any) -> APIRouter:
         """The extras routes."""
         return routes(app)
 
     @task(Extras)
     def extras(self, arguments: Extras, job: Job) -> Draft:
-        """Enlarge pictures as the extras routes ask."""
-        return enlarge_all(arguments, job, self._app.upscalers)
+        """Enlarge pictures and restore their faces, as the extras routes ask."""
+        limit = self._app.settings.max_input_pixels
+        return enlarge_all(arguments, job, self._app.upscalers, self._app.face_restorers, limit)

@@ -1,23 +1,36 @@
-"""What `/sdapi/v1/extra-single-image` and `extra-batch-images` do: enlarge by factor or to a size, mix two upscalers.
+"""What `/sdapi/v1/extra-single-image` and `extra-batch-images` do: enlarge by factor or to a size, mix two upscalers,
+restore faces.
 
 Sizes follow A1111: every step cuts sides down to multiples of 8; to a size means cover it and cut the middle out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from io import BytesIO
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image as Pillow
 from pydantic import BaseModel, ConfigDict, Field
 
-from easel import BadRequest, Draft, Image, Job, Upscaler, find_upscaler, generation_data_of, upscale
+from easel import (
+    BadRequest,
+    Draft,
+    FaceRestorer,
+    Image,
+    Job,
+    Upscaler,
+    find_upscaler,
+    generation_data_of,
+    open_picture,
+    upscale,
+)
+
+from .faces import CODEFORMER, GFPGAN
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
-FACES = ("gfpgan_visibility", "codeformer_visibility")
+FACES = {"gfpgan_visibility": GFPGAN, "codeformer_visibility": CODEFORMER}  # in the order they are applied
 
 
 class Wishes(BaseModel):
@@ -25,19 +38,25 @@ class Wishes(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    resize_mode: Literal[0, 1] = Field(0, description="0: by upscaling_resize; 1: to upscaling_resize_w x _h")
+    resize_mode: Literal[0, 1] = Field(
+        0, title="Scale", description="0: by upscaling_resize; 1: to upscaling_resize_w x _h"
+    )
     show_extras_results: bool = Field(True, description="without effect: pictures are always sent")
     gfpgan_visibility: float = Field(0, ge=0, le=1, description="how much of the restored face counts")
     codeformer_visibility: float = Field(0, ge=0, le=1, description="how much of the restored face counts")
     codeformer_weight: float = Field(0, ge=0, le=1, description="0: CodeFormer's strongest effect")
-    upscaling_resize: float = Field(2, gt=0, le=16, description="the factor")
-    upscaling_resize_w: int = Field(512, ge=1, description="width to reach")
-    upscaling_resize_h: int = Field(512, ge=1, description="height to reach")
-    upscaling_crop: bool = Field(True, description="cut what is over after reaching width and height")
-    upscaler_1: str = Field("None", description="a name of /sdapi/v1/upscalers")
-    upscaler_2: str = Field("None", description="a second one, mixed in")
-    extras_upscaler_2_visibility: float = Field(0, ge=0, le=1, description="how much of the second counts")
-    upscale_first: bool = Field(False, description="before restoring faces")
+    upscaling_resize: float = Field(2, title="Scale by", gt=0, le=16, description="the factor")
+    upscaling_resize_w: int = Field(512, title="Width", ge=1, description="width to reach")
+    upscaling_resize_h: int = Field(512, title="Height", ge=1, description="height to reach")
+    upscaling_crop: bool = Field(
+        True, title="Crop to fit", description="cut what is over after reaching width and height"
+    )
+    upscaler_1: str = Field("None", title="Upscaler", description="a name of /sdapi/v1/upscalers")
+    upscaler_2: str = Field("None", title="Second upscaler", description="a second one, mixed in")
+    extras_upscaler_2_visibility: float = Field(
+        0, title="Visibility of the second", ge=0, le=1, description="how much of the second counts"
+    )
+    upscale_first: bool = Field(False, description="without effect: faces are restored after enlarging, as A1111 does")
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """About the size a picture gets, for limits."""
@@ -57,15 +76,19 @@ class Extras(Wishes):
     pictures: list[bytes]
 
 
-def enlarge_all(wishes: Extras, job: Job, upscalers: Sequence[Upscaler]) -> Draft:
-    """All pictures, in order. Errors: UnknownName."""
+def enlarge_all(
+    wishes: Extras, job: Job, upscalers: Sequence[Upscaler], face_restorers: Sequence[FaceRestorer], limit: int
+) -> Draft:
+    """All pictures, in order; `limit` in pixels. Errors: UnknownName, BadImage, BadRequest (too large)."""
     first = find_upscaler(wishes.upscaler_1, upscalers, "upscaler_1").for_job(job)
     second = find_upscaler(wishes.upscaler_2, upscalers, "upscaler_2").for_job(job)
-    done = _told(wishes)
+    faces, remarks = _restorers(wishes, face_restorers, job)
+    done = _told(wishes) | _told_of_faces(wishes, faces)
     images = []
     for number, data in enumerate(wishes.pictures):
         job.raise_if_cancelled()
-        with Pillow.open(BytesIO(data)) as opened:
+        with open_picture(data, field=f"pictures[{number}]", max_pixels=limit) as opened:
+            check_size(wishes, opened, limit, "upscaling_resize")
             infotext = generation_data_of(opened).infotext
             picture = opened.convert("RGB")
         made = _enlarge(picture, first, wishes)
@@ -73,9 +96,12 @@ def enlarge_all(wishes: Extras, job: Job, upscalers: Sequence[Upscaler]) -> Draf
             made = Pillow.blend(
                 made, _enlarge(picture, second, wishes).resize(made.size), wishes.extras_upscaler_2_visibility
             )
+        for field, restorer in faces.items():
+            restored = restorer.restore(made, wishes.codeformer_weight)
+            made = Pillow.blend(made, restored, getattr(wishes, field))
         told = ", ".join(f"{key}: {value}" for key, value in done.items())
         images.append(Image(pixels=made, index=number, infotext=infotext, texts=(("postprocessing", told),)))
-    return Draft(images=tuple(images), info={"done": done, "remarks": _remarks(wishes)})
+    return Draft(images=tuple(images), info={"done": done, "remarks": remarks})
 
 
 def _enlarge(picture: Pixels, upscaler: Upscaler, wishes: Wishes) -> Pixels:
@@ -106,9 +132,27 @@ def _told(wishes: Wishes) -> dict[str, Any]:
     return told
 
 
-def _remarks(wishes: Wishes) -> list[str]:
-    """What was asked for and not done."""
-    return [f"{name} has no effect: no face restorer is installed" for name in FACES if getattr(wishes, name) > 0]
+def _restorers(wishes: Wishes, known: Sequence[FaceRestorer], job: Job) -> tuple[dict[str, FaceRestorer], list[str]]:
+    """Who restores faces, by the field that asks for it, and what was asked for and cannot be done."""
+    able: dict[str, FaceRestorer] = {}
+    remarks = []
+    for field, name in FACES.items():
+        if getattr(wishes, field) == 0:
+            continue
+        found = next((one for one in known if one.name == name), None)
+        reason = f"{name} is not there" if found is None else found.lacks
+        if found is None or reason:
+            remarks.append(f"{field} has no effect: {reason}")
+        else:
+            able[field] = found.for_job(job)
+    return able, remarks
+
+
+def _told_of_faces(wishes: Wishes, faces: Collection[str]) -> dict[str, Any]:
+    told = {f"{FACES[field]} visibility": round(getattr(wishes, field), 3) for field in faces}
+    if "codeformer_visibility" in faces:
+        told["CodeFormer weight"] = round(wishes.codeformer_weight, 3)
+    return told
 
 
 def check_size(wishes: Wishes, picture: Pixels, limit: int, field: str) -> None:

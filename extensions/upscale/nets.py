@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -74,25 +74,35 @@ class Net:
 
 
 def load_net(path: Path, device: str) -> Net:
-    """The network in a file. Errors: RefusedFile (nothing that spandrel knows), NotAvailable (no spandrel)."""
+    """The upscaling network in a file. Errors: as of `described`."""
+    model = described(path)
+    return Net(model.scale, model.to(device).eval().float(), device)
+
+
+def described(path: Path) -> Any:
+    """The network in a file as spandrel describes it. Errors: RefusedFile (unknown to it), NotAvailable (no spandrel).
+
+    Architectures of spandrel-extra-arches, CodeFormer among them, are known where that package is installed.
+    """
     from safetensors.torch import load_file
 
     try:
         with _without_torchvision():
             from spandrel import ImageModelDescriptor, ModelLoader
+
+            with suppress(ImportError):
+                from spandrel_extra_arches import install
+
+                install(ignore_duplicates=True)
     except ImportError as error:
-        raise NotAvailable(
-            f"upscaling with {path.name} needs spandrel: pip install --no-deps spandrel einops ({error})"
-        ) from error
+        raise NotAvailable(f"{path.name} needs spandrel: pip install --no-deps spandrel einops ({error})") from error
     try:
         model = ModelLoader().load_from_state_dict(load_file(path))
     except Exception as error:  # spandrel's own kinds, and whatever a foreign file makes an architecture raise
-        raise RefusedFile(
-            f"{path.name} holds no upscaling network that is known here ({type(error).__name__})"
-        ) from error
+        raise RefusedFile(f"{path.name} holds no network that is known here ({type(error).__name__})") from error
     if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3 or model.output_channels != 3:
         raise RefusedFile(f"{path.name} holds a network that does not turn RGB pictures into RGB pictures")
-    return Net(model.scale, model.to(device).eval().float(), device)
+    return model
 
 
 def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
@@ -118,7 +128,7 @@ def _ramp(length: int, overlap: int, scale: int) -> Any:
 def _without_torchvision() -> Iterator[None]:
     """Let spandrel be imported without torchvision, whose build must fit torch's to the version.
 
-    It imports three names of it, for LaMa and RestoreFormer; those two do not work then, and are no upscalers.
+    It imports three names of it: two for LaMa, which does not work then and is no upscaler, and `normalize`.
     """
     try:
         import torchvision.transforms.functional  # noqa: F401
@@ -133,7 +143,7 @@ def _without_torchvision() -> Iterator[None]:
         ModuleType(name) for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
     )
     vars(functional).update(
-        InterpolationMode=enum.Enum("InterpolationMode", "NEAREST BILINEAR"), rotate=None, normalize=None
+        InterpolationMode=enum.Enum("InterpolationMode", "NEAREST BILINEAR"), rotate=None, normalize=_normalize
     )
     stand_ins = {one.__name__: one for one in (package, transforms, functional)}
     sys.modules.update(stand_ins)
@@ -142,3 +152,11 @@ def _without_torchvision() -> Iterator[None]:
     finally:
         for name in stand_ins:
             del sys.modules[name]
+
+
+def _normalize(pixels: Any, mean: list[float], std: list[float]) -> Any:
+    """torchvision's, of (…, C, H, W)."""
+    import torch
+
+    column = pixels.new_tensor([mean, std])[..., None, None]
+    return torch.sub(pixels, column[0]) / column[1]

@@ -67,8 +67,8 @@ def routes(app: Any) -> APIRouter:
 
     @router.get("/face-restorers")
     async def face_restorers() -> list[dict[str, Any]]:
-        """Face restorers that can be used: none, as long as no extension brings one."""
-        return []
+        """Face restorers that can be used: those whose weights are there."""
+        return [{"name": one.name, "cmd_dir": None} for one in app.face_restorers if not one.lacks]
 
     @router.get("/realesrgan-models")
     async def realesrgan_models() -> list[dict[str, Any]]:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from easel import GenerationRequest, Job
+from easel.api.server import create_api
+from easel.app import Easel
+from easel.engine.fake_engine import FACTS, FakeEngine
 from easel.extensions.registry import Registry
+from easel.settings import read_settings
+from easel.worker.workplace import assemble, model_store
 
 Write = Callable[..., Path]
+Start = Callable[..., TestClient]
 
 
 @pytest.fixture
@@ -43,6 +51,25 @@ def write(root: Path) -> Write:
         return folder
 
     return write
+
+
+@pytest.fixture
+def start(root: Path, tmp_path: Path) -> Iterator[Start]:
+    """A service with the extensions in `root` and Easel's own; everything in this process, a fake engine."""
+    clients: list[TestClient] = []
+
+    def start(*flags: str) -> TestClient:
+        words = ["--data-dir", str(tmp_path / "data"), "--in-process", "--root-extensions", str(root), *flags]
+        engine = FakeEngine(models=(replace(FACTS, title="starter", name="starter"),))
+        app = Easel(read_settings(words, {}), build=lambda given: assemble(given, model_store(given), engine))
+        api = create_api(app)
+        api.state.easel = app
+        clients.append(TestClient(api, raise_server_exceptions=False).__enter__())
+        return clients[-1]
+
+    yield start
+    for client in clients:
+        client.__exit__(None, None, None)
 
 
 @pytest.fixture

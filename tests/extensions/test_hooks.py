@@ -96,6 +96,15 @@ class Upscaler:
     name = "Twice"
 
 
+def test_hook_register_face_restorers() -> None:
+    hooks = Hooks.build((), [extension("x", register_face_restorers=lambda: [Upscaler()])])  # it only needs a name
+    assert [(owned.extension, owned.value.name) for owned in hooks.face_restorers] == [("x", "Twice")]
+    with pytest.raises(ExtensionError, match="the face restorer 'Twice' belongs to 'x' already"):
+        Hooks.build((), [extension(name, register_face_restorers=Upscaler) for name in ("x", "y")])
+    with pytest.raises(ExtensionError, match=r"returned 3; allowed: FaceRestorer"):
+        Hooks.build((), [extension("x", register_face_restorers=lambda: 3)])
+
+
 def test_hook_register_upscalers() -> None:
     hooks = Hooks.build((), [extension("x", register_upscalers=lambda: (Upscaler(),))])
     assert [(owned.extension, owned.value.name) for owned in hooks.upscalers] == [("x", "Twice")]

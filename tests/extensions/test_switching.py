@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from easel.api.server import create_api
-from easel.app import Easel
-from easel.engine.fake_engine import FACTS, FakeEngine
-from easel.settings import read_settings
 from easel.values.user import User
-from easel.worker.workplace import assemble, model_store
 
-Write = Callable[..., Path]
-Start = Callable[..., TestClient]
+from .conftest import Start, Write
+
 SERVES = """
 @hookimpl
 def register_scripts(self): return Script("Echo", Arguments, always_on=True)
@@ -50,25 +43,6 @@ class Arguments(BaseModel):
     loud: bool = False
 """
 PICTURE = {"prompt": "a cat", "seed": 1, "subseed": 1, "steps": 2, "width": 64, "height": 64}
-
-
-@pytest.fixture
-def start(root: Path, tmp_path: Path) -> Iterator[Start]:
-    """A service with the extensions in `root` and Easel's own; everything in this process, a fake engine."""
-    clients: list[TestClient] = []
-
-    def start(*flags: str) -> TestClient:
-        words = ["--data-dir", str(tmp_path / "data"), "--in-process", "--root-extensions", str(root), *flags]
-        engine = FakeEngine(models=(replace(FACTS, title="starter", name="starter"),))
-        app = Easel(read_settings(words, {}), build=lambda given: assemble(given, model_store(given), engine))
-        api = create_api(app)
-        api.state.easel = app
-        clients.append(TestClient(api, raise_server_exceptions=False).__enter__())
-        return clients[-1]
-
-    yield start
-    for client in clients:
-        client.__exit__(None, None, None)
 
 
 def row(client: TestClient, name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from easel.bench.redis_server import MISSING, RedisServer, can_start
+from easel.bench.redis_server import RedisServer
 from easel.streams.items import REQUEST_ID
 from easel.streams.redis_store import RedisStore
 from easel.streams.sqlite_store import SqliteStore
@@ -25,22 +25,6 @@ def opened(store: StreamStore, capacity: int = 1000) -> StreamStore:
 
 def put(data: bytes = b"x", priority: int = 0, key: str = "", **tags: str) -> Put:
     return Put(data=data, tags={REQUEST_ID: "r", **tags}, priority=priority, key=key, fingerprint=data.hex())
-
-
-@pytest.fixture(scope="session")
-def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if not can_start():
-        pytest.skip(MISSING)
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def redis_server(running_redis: RedisServer) -> RedisServer:
-    """A server with nothing in it."""
-    running_redis.client.flushall()
-    return running_redis
 
 
 @pytest.fixture(params=["sqlite", "redis"])

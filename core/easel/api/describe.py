@@ -26,7 +26,7 @@ MEANINGS = {
     "cfg_scale": "how strongly the prompt guides",
     "width": "in pixels",
     "height": "in pixels",
-    "restore_faces": "reported as ignored: no face restorer is part of this service",
+    "restore_faces": "by whom `face_restoration_model` names; reported as ignored while weights are missing",
     "tiling": "edges that fit each other",
     "do_not_save_samples": "without effect: `save_images` decides",
     "do_not_save_grid": "without effect: `save_images` decides",

@@ -88,4 +88,5 @@ def _pydantic_1(problem: dict[str, Any], body: Any) -> dict[str, Any]:
         return {"loc": where, "msg": str(error), "type": "value_error.jsondecode", "ctx": context}
     message, kind = _PYDANTIC_1.get(kind, (problem["msg"], kind))
     described: dict[str, Any] = {"loc": where, "msg": message, "type": kind}
-    return described | ({"ctx": problem["ctx"]} if problem.get("ctx") else {})
+    given = {key: value for key, value in problem.get("ctx", {}).items() if not isinstance(value, Exception)}
+    return described | ({"ctx": given} if given else {})

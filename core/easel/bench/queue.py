@@ -5,14 +5,18 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
+from statistics import median
 
 from easel.bench.figures import Figure, Report, Target
+from easel.bench.service import LOCALHOST, Server
 from easel.bench.timing import Effort, Side, alternate
 from easel.streams.items import Interest
 from easel.streams.sqlite_store import SqliteStore
@@ -53,6 +57,7 @@ def measure(effort: Effort) -> Report:
         figures = [*_puts(pairs, effort)]
         for pair in pairs:
             figures += _depths(pair, effort)
+        figures.append(_push(Path(folder), effort))
     return Report(name="queue", title="streams, items of 600 bytes", figures=tuple(figures), remark=remark)
 
 
@@ -105,6 +110,36 @@ def _depths(pair: Pair, effort: Effort) -> Iterator[Figure]:
                 note="ratio of the times",
                 samples={depth: rounds.seconds[depth] for depth in (first, depth_text)},
             )
+
+
+def _push(folder: Path, effort: Effort) -> Figure:
+    """From before the call that puts an item to its arrival at a watcher: HTTP and WebSocket of a real server."""
+    from websockets.sync.client import connect
+
+    count = 20 if effort.quick else 300
+    with Server(folder / "served", "--edition", "api", "--service-name", "bench") as server:
+        server.wait_until_it_answers()
+        caller = HTTPConnection(LOCALHOST, server.port)
+        address = "/api/predict/bench/sink"
+        query = "_watch_=true&_index_=0&_window_=5&_auto_commit_=true"
+        puts, pushes = list[float](), list[float]()
+        with connect(f"ws://{LOCALHOST}:{server.port}{address}?{query}", compression=None) as watch:
+            for _ in range(count):
+                begin = time.perf_counter()
+                caller.request("POST", address, ITEM.data)
+                caller.getresponse().read()
+                puts.append(time.perf_counter() - begin)
+                watch.recv(10)
+                pushes.append(time.perf_counter() - begin)
+        caller.close()
+    return Figure(
+        what="HTTP: from a put to its arrival, p50",
+        value=median(pushes),
+        against="the put's own answer",
+        opponent=median(puts),
+        target=Target("below", 0.010),
+        samples={"push": pushes, "put": puts},
+    )
 
 
 def _take(store: StreamStore, stream: str) -> None:

@@ -71,6 +71,7 @@ class Hooks:
     extensions: tuple[str, ...]
     scripts: Scripts
     upscalers: tuple[Owned, ...]
+    face_restorers: tuple[Owned, ...]
     tasks: Mapping[tuple[str, str], Task]  # by extension and method
     routers: tuple[Owned, ...] = ()  # `APIRouter`s, in a process that serves them
     tabs: tuple[Owned, ...] = ()  # of the page, the same
@@ -87,7 +88,7 @@ class Hooks:
         """A set of the core's plugins and these extensions; `watch` sees them at work.
 
         Errors: `pluggy.PluginValidationError` for a hook with wrong arguments (the loader has words for that),
-        `ExtensionError` when a script or an upscaler cannot be registered or has a name that is taken.
+        `ExtensionError` when a script, upscaler or face restorer cannot be registered or has a name that is taken.
         """
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
@@ -100,12 +101,13 @@ class Hooks:
         implementations = {hook: _implementations(manager, hook) for hook in hookspecs.STYLES}
         names = tuple(extension.name for extension in ordered)
         tasks = MappingProxyType({(one.extension, one.name): one for one in _tasks(plugins, watch)})
-        bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(), (), tasks)
+        bare = cls(manager.hook, MappingProxyType(implementations), names, Scripts(), (), (), tasks)
         scripts = Scripts(tuple(_owned_script(owned) for owned in bare.register_scripts()))
         return replace(
             bare,
             scripts=scripts,
-            upscalers=_distinct(bare.register_upscalers()),
+            upscalers=_distinct("register_upscalers", "Upscaler", bare.register_upscalers()),
+            face_restorers=_distinct("register_face_restorers", "FaceRestorer", bare.register_face_restorers()),
             watch=watch or Watch(),
             changes=MappingProxyType({one.name: one.permissions.changes for one in ordered}),
         )
@@ -131,6 +133,10 @@ class Hooks:
     def register_upscalers(self) -> tuple[Owned, ...]:
         """Collect upscalers; `hooks.upscalers` has them ready for use."""
         return self._collect("register_upscalers")
+
+    def register_face_restorers(self) -> tuple[Owned, ...]:
+        """Collect face restorers; `hooks.face_restorers` has them ready for use."""
+        return self._collect("register_face_restorers")
 
     def register_routes(self, app: Any) -> tuple[Owned, ...]:
         """Collect `APIRouter`s; `hooks.routers` has them ready for use."""
@@ -308,17 +314,19 @@ def _owned_script(owned: Owned) -> OwnedScript:
     return OwnedScript(owned.extension, owned.value)
 
 
-def _distinct(upscalers: tuple[Owned, ...]) -> tuple[Owned, ...]:
+def _distinct(hook: str, kind: str, registered: tuple[Owned, ...]) -> tuple[Owned, ...]:
+    """What was registered, if each has a name of its own. Errors: ExtensionError."""
     owners: dict[str, str] = {}
-    for owned in upscalers:
+    for owned in registered:
         name = getattr(owned.value, "name", None)
         if not isinstance(name, str):
-            raise ExtensionError(owned.extension, "register_upscalers", f"returned {owned.value!r}; allowed: Upscaler")
+            raise ExtensionError(owned.extension, hook, f"returned {owned.value!r}; allowed: {kind}")
         if name in owners:
-            reason = f"the upscaler {name!r} belongs to {owners[name] or 'the core'!r} already"
-            raise ExtensionError(owned.extension, "register_upscalers", reason)
+            what = hook.removeprefix("register_").removesuffix("s").replace("_", " ")
+            reason = f"the {what} {name!r} belongs to {owners[name] or 'the core'!r} already"
+            raise ExtensionError(owned.extension, hook, reason)
         owners[name] = owned.extension
-    return upscalers
+    return registered
 
 
 def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> Any:

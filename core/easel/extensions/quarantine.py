@@ -58,5 +58,6 @@ class Quarantine:
 
 def _in_words(fault: Fault) -> str:
     if fault.kind == "worker":
-        return f"{fault.count} workers were lost within an hour in its {fault.hook}; the last time: {fault.message}"
+        lost = "1 worker was" if fault.count == 1 else f"{fault.count} workers were"
+        return f"{lost} lost within an hour in its {fault.hook}; the last time: {fault.message}"
     return f"its {fault.hook} failed {fault.count} times in a row; the last time: {fault.message}"

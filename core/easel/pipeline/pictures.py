@@ -20,6 +20,7 @@ from easel.imaging.soft import soft_cover
 from easel.imaging.start import Start, prepare_start
 from easel.imaging.upscale import BUILT_IN, LATENT_MODES, all_upscalers, find_upscaler
 from easel.pipeline.explain import Explained
+from easel.pipeline.faces import check_faces, restore_faces
 from easel.pipeline.frame import Frame
 from easel.pipeline.passes import Batch, Pairs, Passed, first_pass, hires_pass
 from easel.pipeline.road import Run, ignored, refuse_ignored
@@ -64,10 +65,7 @@ class Pictures:
 
 def draft(engine: Engine, hooks: Hooks, job: Job) -> Draft:
     """All batches of a request."""
-    request = job.request
-    if request.restore_faces:
-        ignored(job, "restore_faces", "no face restorer is installed")
-        job.request = request = replace(request, restore_faces=False)
+    request = check_faces(hooks, job)
     model = ModelSpec(checkpoint=request.checkpoint, vae=request.vae, tiling=request.tiling)
     job.tell(Progress(stage="load", parts=_parts(request)))
     facts = engine.facts(job, model)
@@ -174,6 +172,7 @@ def _batch(
         frame, model, last = _hires(batch, target, first.latents)
     job.tell(replace(job.progress, stage="decode"))
     pictures = [Pillow.fromarray(frame.crop(one)) for one in engine.decode(job, model, last.latents)]
+    pictures = restore_faces(hooks, job, pictures)
     if start is not None:
         start = _softly_covered(start, first, frame)
     told = Told((*prompt.extra_infotext, *first.infotext), (*request.infotext, *first.steering.infotext))

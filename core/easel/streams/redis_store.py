@@ -61,7 +61,7 @@ class RedisStore:
     Every call may raise StoreLost. It is not known then whether it happened; nothing is tried twice behind your back.
     """
 
-    name = "redis"
+    name, shared = "redis", True
 
     def __init__(self, url: str, *, silence: float = SILENCE) -> None:
         """`url`: redis://[user:password@]host[:port][/db], rediss:// with TLS, or unix://. Nothing is asked yet.

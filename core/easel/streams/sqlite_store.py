@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from easel.killpoints import killpoint
 from easel.streams.database import Database
 from easel.streams.items import REQUEST_ID, Call, Facts, Interest, Item, KeyUsedOtherwise, Line, Place, StreamFull
 from easel.streams.store import Outcome, Put
@@ -42,7 +43,7 @@ _ITEM = "i.idx, i.data, i.tags, i.priority, i.call"
 class SqliteStore:
     """A `StreamStore`; see there."""
 
-    name = "sqlite"
+    name, shared = "sqlite", False
 
     def __init__(self, file: Path) -> None:
         """`file`: the service's database, made when it is missing."""
@@ -209,6 +210,7 @@ class SqliteStore:
             if outcome.result is not None:
                 _put(db, sink, outcome.result, within=False)
             _enter(db, outcome.line)
+            killpoint("finishing")
             return True
 
         ended = self._db.write(change)
@@ -223,6 +225,15 @@ class SqliteStore:
         rows = self._db.read(lambda db: db.execute(sql, (limit,)).fetchall())
         names = columns.split(", ")
         return [Line(**{**dict(zip(names, row, strict=True)), "seconds": json.loads(row[6])}) for row in rows]
+
+    def enter(self, lines: Sequence[Line]) -> None:
+        """Lines of another store's ledger; one that is known is replaced."""
+
+        def change(db: sqlite3.Connection) -> None:
+            for line in lines:
+                _enter(db, line)
+
+        self._db.write(change)
 
     def watch(self, changed: Callable[[str], None]) -> Callable[[], None]:
         """See `StreamStore`."""

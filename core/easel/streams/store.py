@@ -1,7 +1,7 @@
 """Where streams are kept: the interface that SQLite and Redis both fulfil, and how a store is chosen.
 
-Every call is atomic and, where it changes something, durable when it returns. Calls block; call them outside of an
-event loop. Any thread may call.
+Every call is atomic and, where it changes something, durable when it returns. Calls block: not for an event loop. Any
+thread may call.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class StreamStore(Protocol):
     """
 
     name: str
+    shared: bool  # several gateways may use it at once
 
     def open(self, stream: str, *, capacity: int, owner: str = "") -> None:
         """Make a stream known (once, at start). What consumers of an earlier life held is returned to its group."""

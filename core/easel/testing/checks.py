@@ -141,7 +141,7 @@ def _pictures(app: EaselUnderTest) -> Iterator[Problem]:
 def _switching(app: EaselUnderTest, manifest: Manifest, before: Process) -> Iterator[Problem]:
     app.switch_extension(manifest.name, False)
     hooks = app.extensions.hooks
-    if hooks.extensions or hooks.scripts.owned or hooks.upscalers:
+    if hooks.extensions or hooks.scripts.owned or hooks.upscalers or hooks.face_restorers:
         yield Problem("switching", "something of it is left after it was switched off")
     app.generate("a cat")
     yield from (Problem("switching", f"{what} after it was switched off") for what in before.left())

@@ -82,6 +82,7 @@ class Options:
     # faces
     face_restoration: bool = False
     face_restoration_model: str = "CodeFormer"
+    code_former_weight: float = 0.5
     # infotext
     add_model_hash_to_info: bool = True
     add_model_name_to_info: bool = True

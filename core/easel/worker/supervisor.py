@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import psutil
@@ -104,14 +105,22 @@ class InProcessWorker:
             self._workplace.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Why a worker ended, if we ended it; `long`: seconds that a culprit was inside at least."""
+
+    why: str = "the worker died"
+    long: float = 0.0
+    told: str = ""  # to who waits for a job; of the deadline they hear anyway
+
+
 class ChildWorker:
     """A child process with one engine. When it dies a fresh one takes its place and its jobs are reported lost."""
 
     def __init__(self, jobs: Jobs, settings: Settings, extensions: Registry) -> None:
         self._jobs, self._settings, self._registry = jobs, settings, extensions
         self._slate = Slate()
-        self._death = ""  # why we killed it
-        self._long = 0.0  # seconds that a culprit was inside at least
+        self._death = Death()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._extensions: Mapping[str, int] = {}
@@ -150,7 +159,7 @@ class ChildWorker:
 
     def replace(self) -> None:
         """Kill the child; the reader notices and starts a fresh one."""
-        self._kill("it ran past the job deadline", self._settings.job_deadline / 10)
+        self._kill(Death("it ran past the job deadline", long=self._settings.job_deadline / 10))
 
     def close(self) -> None:
         """Stop for good."""
@@ -159,9 +168,9 @@ class ChildWorker:
         self._reap()
         self._slate.close()
 
-    def _kill(self, why: str, long: float) -> None:
+    def _kill(self, death: Death) -> None:
         if self._process is not None:
-            self._death, self._long = why, long
+            self._death = death
             self._process.kill()
 
     def _limit_memory(self) -> None:
@@ -170,19 +179,20 @@ class ChildWorker:
         while limit and not self._closed.wait(_LOOK):
             with suppress(psutil.Error):
                 if self._process is not None and psutil.Process(self._process.pid).memory_info().rss > limit:
-                    self._kill(f"it took more than {self._settings.worker_memory:g} GB of memory", 0.0)
+                    why = f"it took more than {self._settings.worker_memory:g} GB of memory"
+                    self._kill(Death(why, told=why))
 
     def _blame(self) -> str:
-        """In words, whose code the worker died in; it is noted. "" when it was nobody's."""
-        why, self._death = self._death or "the worker died", ""
-        long, self._long = self._long, 0.0
-        found = next((one for one in self._slate.read() if time.monotonic() - one.since >= long), None)
+        """In words, why the worker died and in whose code; who that was is noted. "" when nothing is known."""
+        death, self._death = self._death, Death()
+        found = next((one for one in self._slate.read() if time.monotonic() - one.since >= death.long), None)
         self._slate.wipe()
         if found is None:
-            return ""
-        fault = Fault(extension=found.extension, hook=found.hook, message=why, when=time.time(), kind="worker")
+            return death.told
+        fault = Fault(extension=found.extension, hook=found.hook, message=death.why, when=time.time(), kind="worker")
         self._registry.note(fault)
-        return f"it was inside the extension {found.extension!r} ({found.hook})"
+        inside = f"it was inside the extension {found.extension!r} ({found.hook})"
+        return ", and ".join(filter(None, (death.told, inside)))
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()

@@ -12,8 +12,10 @@ from easel.extensions.quarantine import Quarantine
 from easel.extensions.registry import Registry
 from easel.fetching import Fetcher
 from easel.files import ScopedFiles
+from easel.imaging.faces import FaceRestorer
 from easel.imaging.upscale import Upscaler, all_upscalers
 from easel.models.store import Kind, ModelStore
+from easel.outputs.journal import Journal
 from easel.outputs.saver import OutputSaver
 from easel.pipeline.pictures import Pictures
 from easel.pipeline.road import Road
@@ -26,13 +28,19 @@ _QUIET = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY",
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What extensions get as `app` in a worker: `settings`, `store`, `upscalers` and `fetcher`."""
+    """What extensions get as `app` in a worker: `settings`, `store`, `upscalers`, `face_restorers`, `fetcher`."""
 
     settings: Settings
     store: ModelStore
     engine: Engine
     extensions: Registry
     road: Road
+
+    @property
+    def face_restorers(self) -> tuple[FaceRestorer, ...]:
+        """Who could restore faces, by name; those that lack something too."""
+        registered = (owned.value for owned in self.extensions.hooks.face_restorers)
+        return tuple(sorted(registered, key=lambda one: one.name))
 
     @property
     def upscalers(self) -> tuple[Upscaler, ...]:
@@ -112,6 +120,11 @@ def data_files(settings: Settings) -> ScopedFiles:
     return ScopedFiles(settings.data_dir, denied=tuple(denied))
 
 
+def journal(settings: Settings) -> Journal:
+    """Where the pictures of unfinished tasks are noted."""
+    return Journal(settings.state_dir / "unfinished")
+
+
 def build_workplace(settings: Settings) -> Workplace:
     """The workplace of a real worker: the tick engine on the settings' device. Imports torch."""
     for name in _QUIET:
@@ -149,7 +162,7 @@ def _device(settings: Settings) -> str:
 def assemble(settings: Settings, store: ModelStore, engine: Engine, extensions: Registry | None = None) -> Workplace:
     """Extensions (default: those that the settings allow) and road around an engine."""
     extensions = extensions or extension_registry(settings)
-    extensions.load([Pictures(), Upkeep(), OutputSaver(data_files(settings))])
+    extensions.load([Pictures(), Upkeep(), OutputSaver(data_files(settings), journal(settings))])
     workplace = Workplace(settings, store, engine, extensions, Road(engine, extensions.hold))
     extensions.start(workplace)
     return workplace

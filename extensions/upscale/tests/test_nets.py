@@ -86,7 +86,7 @@ def test_odd_sizes(size: tuple[int, int]) -> None:
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(3)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(RefusedFile, match=r"foreign\.safetensors holds no upscaling network that is known here"):
+    with pytest.raises(RefusedFile, match=r"foreign\.safetensors holds no network that is known here"):
         load_net(tmp_path / "foreign.safetensors", "cpu")
 
 
