@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from easel import Extension, ScopedFiles, User, hookimpl
+from easel import Extension, ScopedFiles, Tab, User, hookimpl
 
 from .page import page_routes
 from .pictures import Thumbnails
@@ -51,11 +51,22 @@ class FileBrowser(Extension):
         thumbnails = Thumbnails(kept, app.settings.max_input_pixels)
         thumbnails.sweep()
         return [
-            page_routes(self.folder),
+            page_routes(self.folder, lambda: str(app.options.get("localization"))),
             file_routes(space_of, thumbnails, quota),
             change_routes(space_of, quota),
             upload_routes(space_of, uploads, chunk),
         ]
+
+    @hookimpl
+    def register_tabs(self) -> Tab:
+        """Its own page, inside the page."""
+
+        def build(page: Any) -> None:
+            from .tab import build  # gradio is only where there is a page
+
+            build(page)
+
+        return Tab("FileBrowser", build, order=20)
 
 
 def _look_again(app: Any, paths: tuple[str, ...]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 
 from easel import NotFound
 
@@ -19,10 +21,12 @@ _HEADERS = {
 }
 
 
-def page_routes(folder: Path) -> APIRouter:
-    """`/filebrowser/` and what the page is made of."""
+def page_routes(folder: Path, language: Callable[[], str]) -> APIRouter:
+    """`/filebrowser/` and what the page is made of; its words in the `language` of the service."""
     router = APIRouter(prefix="/filebrowser", include_in_schema=False)
     assets = {file.name: file for file in (folder / "page").iterdir() if file.suffix in _TYPES}
+
+    languages = {file.stem: file for file in (folder / "localizations").glob("*.json")}
 
     def send(name: str) -> Response:
         if name not in assets:
@@ -38,6 +42,13 @@ def page_routes(folder: Path) -> APIRouter:
     def page() -> Response:
         """The page."""
         return send("index.html")
+
+    @router.get("/texts")
+    def texts() -> Response:
+        """The language for browsers and its texts; nothing where the page stays English."""
+        file = languages.get(language())
+        told = {"language": file.stem.replace("_", "-"), "texts": json.loads(file.read_bytes())} if file else {}
+        return JSONResponse(told, headers=_HEADERS)
 
     @router.get("/page/{name}")
     def asset(name: str) -> Response:

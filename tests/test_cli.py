@@ -43,6 +43,8 @@ def test_help_comes_at_once_and_names_every_command() -> None:
         "models",
         "extensions",
         "convert",
+        "submit",
+        "watch",
         "bench",
         "doctor",
         "info",
@@ -74,6 +76,9 @@ def test_serve_help_lists_the_flags() -> None:
     (["serve", "--share"], "--share is not available yet"),
     (["models", "--bogus"], "unknown flag '--bogus'"),
     (["img2img", "a", "-i", "/no/such.png"], "/no/such.png cannot be read"),
+    (["submit", "txt2img", "{"], "BODY is not JSON"), (["submit", "txt2img", "[]"], "must be a JSON object"),
+    (["submit", "txt2img", "@/no/such.json"], "/no/such.json cannot be read"), (["submit"], "required"),
+    (["submit", "txt2img", "--url", "nowhere"], "is no address"), (["watch", "--bogus"], "--bogus"),
     (["nope"], "invalid choice"), ([], "required"), (["txt2img"], "required"),
 ])  # fmt: skip
 def test_wrong_usage(words: list[str], says: str, tmp_path: Path) -> None:

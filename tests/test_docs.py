@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,10 @@ from easel.settings import Settings, read_settings
 from easel.testing import check
 from easel.values.options import Options
 
+from .conftest import QueueServer
+
 DOCS = Path(__file__).parents[1] / "docs"
+ASYNCHRONOUS = re.findall(r"```(sh|python)\n(.*?)```", (DOCS / "asynchronous.md").read_text(), re.DOTALL)
 
 
 def generator() -> ModuleType:
@@ -74,3 +78,20 @@ def test_an_example_is_fine_and_passes_its_own_tests(folder: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=DOCS.parent)
     assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.parametrize("number", range(len(ASYNCHRONOUS)))
+def test_code_of_the_asynchronous_api_runs(
+    queue_server: QueueServer, eas_python: Path, number: int, tmp_path: Path
+) -> None:
+    language, code = ASYNCHRONOUS[number]
+    code = code.replace("127.0.0.1:7860", f"127.0.0.1:{queue_server.port}")
+    python = eas_python if "eas_prediction" in code else Path(sys.executable)
+    command = ["bash", "-euo", "pipefail", "-c", code] if language == "sh" else [python, "-c", code]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

@@ -17,12 +17,21 @@ from easel.jobs.jobs import Jobs, Worker
 from easel.models.store import CheckpointInfo, ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
+from easel.streams.service import QueueService, open_store
 from easel.values.job import Job
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
 from easel.values.user import User
 from easel.worker.supervisor import ChildWorker, InProcessWorker
-from easel.worker.workplace import Workplace, build_workplace, data_files, extension_registry, fetcher, model_store
+from easel.worker.workplace import (
+    Workplace,
+    build_workplace,
+    data_files,
+    extension_registry,
+    fetcher,
+    journal,
+    model_store,
+)
 
 log = logging.getLogger("easel")
 
@@ -46,6 +55,10 @@ class Easel:
             admit=self._admit,
             job_changed=lambda job: self.extensions.hooks.job_changed(job),
         )
+        self.queue: QueueService | None = None
+        if settings.edition == "api":
+            files = data_files(settings)
+            self.queue = QueueService(settings, open_store(settings), journal=journal(settings), files=files)
         self._build = build
         self._worker: Worker | None = None
 

@@ -23,10 +23,9 @@ _FLAGS = "flags of `easel serve` (--data-dir, --ckpt-dir, --no-half …) may fol
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0, 1 (failed) or 2 (wrong usage)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["serve"]:  # its flags are A1111's, not argparse's
-        return _guarded(_serve, argparse.Namespace(), words[1:])
-    if words[:1] == ["bench"]:  # it has a parser of its own
-        return _guarded(_bench, argparse.Namespace(), words[1:])
+    own = {"serve": _serve, "bench": _bench, "submit": _submit, "watch": _watch}  # with parsers of their own
+    if words and words[0] in own:
+        return _guarded(own[words[0]], argparse.Namespace(), words[1:])
     options, rest = _parser().parse_known_args(words)
     return _guarded(options.run, options, rest)
 
@@ -78,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     convert = add("convert", _convert, "rewrite pickled weights (.ckpt, .pt, .pth, .bin) as safetensors")
     convert.add_argument("file", type=Path)
     convert.add_argument("-o", "--output", type=Path, metavar="FILE")
+    add("submit", _submit, "store a task in the queue of a service")
+    add("watch", _watch, "show the results in the queue of a service")
     add("bench", _bench, "measure this machine against plain diffusers")
     add("doctor", _doctor, "check this installation")
     add("info", _info, "addresses, folders and version")
@@ -266,6 +267,18 @@ def _bench(options: argparse.Namespace, rest: list[str]) -> int:
     from easel.bench.suite import main as bench
 
     return bench(rest)
+
+
+def _submit(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.remote import submit
+
+    return submit(rest)
+
+
+def _watch(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.remote import watch
+
+    return watch(rest)
 
 
 def _doctor(options: argparse.Namespace, rest: list[str]) -> int:

@@ -19,6 +19,7 @@ EaselError                        500 / 1
 │   └── NotANumber                500 / 32
 ├── WorkerLost                    503 / 40
 ├── DeadlinePassed                504 / 41
+├── StoreLost                     503 / 42   the database of the queue does not answer
 ├── ExtensionError                500 / 50
 └── SettingsError                 500 / 60   a wrong flag or setting at start
 """
@@ -181,6 +182,13 @@ class DeadlinePassed(EaselError):
 
     status = 504
     code = 41
+
+
+class StoreLost(EaselError):
+    """The queue's store does not answer; try again later."""
+
+    status = 503
+    code = 42
 
 
 class ExtensionError(EaselError):

@@ -36,10 +36,18 @@ class Settings(LaunchFlags):
     edition: str = works("standard", "the kind of service", choices=EDITIONS)
     token: str | None = works(None, "clients send it as `Authorization: <token>`")
     no_auth: bool = works(False, "with --listen: answer anybody, without a token")
+    # the queue of the api edition
+    service_name: str = works("easel", "the service's name in /api/predict/NAME")
+    queue_url: str = works("", "where streams are kept: redis://… (default: the state folder)")
+    queue_silence: float = works(10.0, "with redis: seconds after which a gateway that is not heard of is gone")
+    queue_max_payload: int = works(8192, "bytes that a task and its result may have")
+    queue_max_length: int = works(10_000, "tasks, and results, that may wait")
+    max_delivery: int = works(1, "how often a task is tried when the service fails")
+    worker_threads: int = works(1, "tasks that are worked on at once")
     # what is served
     filebrowser: bool = works(False, "the file manager, at /filebrowser/")
     enable_nsfw_censor: bool = works(False, "no unsafe picture leaves; without the censor nothing is made")
-    always_hide_tabs: tuple[str, ...] = no_effect((), "not available yet: it belongs to the web page")
+    always_hide_tabs: tuple[str, ...] = works((), "tabs that the page does not have, by title")
     time_log: bool = works(False, "one log line per picture request: where its time went")
     # ControlNet
     controlnet_dir: Path | None = works(None, "more ControlNets in this folder")
@@ -89,6 +97,11 @@ class Settings(LaunchFlags):
     def host(self) -> str:
         """The address to answer on: this machine only, unless somebody said otherwise."""
         return self.server_name or ("0.0.0.0" if self.listen else "127.0.0.1")
+
+    @property
+    def page(self) -> bool:
+        """Whether there is a web page: not in the api edition."""
+        return not self.nowebui and self.edition != "api"
 
     @property
     def bind_port(self) -> int:
@@ -259,8 +272,8 @@ def _refuse_later(settings: Settings) -> None:
     for option in _options():
         if option.metadata["status"] == "later" and getattr(settings, option.name) != option.default:
             raise SettingsError(f"{_spelling(option.name)} is not available yet ({option.metadata['help']})")
-    if settings.edition != "standard":
-        raise SettingsError(f"--edition {settings.edition} is not available yet; there is: standard")
+    if settings.edition not in ("standard", "api"):
+        raise SettingsError(f"--edition {settings.edition} is not available yet; there are: standard, api")
 
 
 def _refuse_contradictions(settings: Settings) -> None:
@@ -268,16 +281,26 @@ def _refuse_contradictions(settings: Settings) -> None:
         (settings.nowebui and not settings.api, "--nowebui and --no-api leave nothing to serve"),
         (settings.no_auth and bool(settings.token), "--no-auth contradicts --token"),
         (settings.no_auth and bool(settings.api_auth), "--no-auth contradicts --api-auth"),
+        (settings.no_auth and bool(settings.gradio_auth), "--no-auth contradicts --gradio-auth"),
+        (settings.no_auth and bool(settings.gradio_auth_path), "--no-auth contradicts --gradio-auth-path"),
+        (settings.nowebui and settings.autolaunch, "--nowebui leaves --autolaunch nothing to open"),
         (settings.no_half and settings.precision == "half", "--no-half contradicts --precision half"),
         (bool(settings.tls_keyfile) != bool(settings.tls_certfile), "--tls-keyfile and --tls-certfile go together"),
         (settings.token == "", "--token must not be empty"),
+        (settings.edition == "api" and not settings.api, "--edition api contradicts --no-api"),
+        (
+            not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", settings.service_name),
+            f"--service-name: {settings.service_name!r} is not a name (letters, digits, '.', '_' and '-')",
+        ),
     ]
     for wrong, text in contradictions:
         if wrong:
             raise SettingsError(text)
-    for pair in (settings.api_auth or "").split(",") if settings.api_auth is not None else ():
-        if not all(part.strip() for part in pair.split(":")) or ":" not in pair:
-            raise SettingsError("--api-auth: expected user:password[,user:password]")
+    for name in ("api_auth", "gradio_auth"):
+        given = getattr(settings, name)
+        for pair in given.split(",") if given is not None else ():
+            if not all(part.strip() for part in pair.split(":")) or ":" not in pair:
+                raise SettingsError(f"{_spelling(name)}: expected user:password[,user:password]")
     if not 0 <= settings.bind_port <= 65535:
         raise SettingsError(f"--port: {settings.bind_port} is not a port (0 to 65535)")
     limits = (
@@ -289,6 +312,11 @@ def _refuse_contradictions(settings: Settings) -> None:
         "max_steps",
         "max_batch",
         "max_script_pictures",
+        "queue_silence",
+        "queue_max_payload",
+        "queue_max_length",
+        "max_delivery",
+        "worker_threads",
     )
     for name in (*limits, "max_body_mb"):
         if not getattr(settings, name) > 0:

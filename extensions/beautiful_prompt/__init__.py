@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from easel import Draft, Extension, Job, Prompt, Script, extract_networks, hookimpl, task
+from easel import Draft, Extension, Job, Prompt, Script, Tab, extract_networks, hookimpl, task
 
 from .arguments import LARGEST_SEED, Arguments, Options, ToExpand
 from .shelf import STARTER, Shelved, find, shelf
@@ -44,6 +44,17 @@ class BeautifulPrompt(Extension):
         from .routes import routes
 
         return routes(self, app)
+
+    @hookimpl
+    def register_tabs(self, app: Any) -> Tab:
+        """A place to try words and models."""
+
+        def build(page: Any) -> None:
+            from .tab import build  # gradio is only where there is a page
+
+            build(self, app, page)
+
+        return Tab("BeautifulPrompt", build, order=10)
 
     @hookimpl
     def rewrite_prompt(self, prompt: Prompt, job: Job) -> Prompt | None:

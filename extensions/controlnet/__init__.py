@@ -22,13 +22,14 @@ from easel import (
     task,
 )
 
+from . import preprocessors
 from .detecting import annotator_files
 from .finishing import FINISHES, finished
 from .library import Library
 from .resolved import Remark, Resolved, resolve
 from .routes import Detection, detected, routes
 from .steering import Steering
-from .units import Movie, Units
+from .units import Movie, Unit, Units
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -47,7 +48,14 @@ class ControlNet(Extension):
     @hookimpl
     def register_scripts(self) -> list[Script]:
         """The units; and the name that clients look for to know that units can be sent."""
-        return [Script("ControlNet", Units, always_on=True, variadic=True), Script("controlnet m2m", Movie)]
+        units = Script(
+            "ControlNet", Units, always_on=True, variadic=True, choices=self._choices, preview=self.preview.__name__
+        )
+        return [units, Script("controlnet m2m", Movie)]
+
+    def _choices(self, tab: str) -> dict[str, list[str]]:
+        runnable = preprocessors.runnable(annotator_files(self._app.settings))
+        return {"module": [one.name for one in runnable], "model": ["", *self._library.titles()]}
 
     @hookimpl
     def register_routes(self, app: Any) -> APIRouter:
@@ -101,6 +109,20 @@ class ControlNet(Extension):
             arguments, self._app, job, lambda text, field: picture_bytes(self._app.fetcher, text, field=field)
         )
         return Draft(images=tuple(Image(pixels=one, kind="control", index=k) for k, one in enumerate(maps)), info={})
+
+    @task(Unit)
+    def preview(self, arguments: Unit, job: Job) -> Draft:
+        """The maps of one unit's pictures, as its preprocessor makes them."""
+        pictures = arguments.pictures()
+        asked = Detection(
+            controlnet_module=arguments.module,
+            controlnet_input_images=[str(picture) for picture, _ in pictures],
+            controlnet_masks=[str(mask) for _, mask in pictures if mask],
+            controlnet_processor_res=arguments.processor_res,
+            controlnet_threshold_a=arguments.threshold_a,
+            controlnet_threshold_b=arguments.threshold_b,
+        )
+        return self.detect(asked, job)
 
     def _resolved(self, job: Job, remark: Remark) -> list[Resolved]:
         units = job.script_args(Units)

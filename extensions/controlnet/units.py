@@ -49,6 +49,8 @@ _WITHOUT_EFFECT = {
     "union_control_type": "union ControlNets are not available",
     "guessmode": "older than control_mode, which says it now",
 }
+_PICTURE: dict[str, Any] = {"control": "picture"}
+_HIDDEN: dict[str, Any] = {"control": "hidden"}  # on the page
 _USUAL = {"pulid_mode": "Fidelity", "union_control_type": "Unknown"}
 
 
@@ -61,8 +63,14 @@ class Unit(BaseModel):
     module: str = Field("none", description="the preprocessor, by name or label")
     model: str | None = Field(None, description="`name` or `name [hash]`; absent: the starter's own, with the starter")
     weight: Annotated[float, Field(ge=0, le=2, description="how strongly it acts")] = 1.0
-    image: Any = Field(None, description="base64, data URI, URL, {image, mask}, or a list; absent: the start picture")
-    mask: str | None = Field(None, description="for the inpaint modules: white is to be painted")
+    image: Any = Field(
+        None,
+        description="base64, data URI, URL, {image, mask}, or a list; absent: the start picture",
+        json_schema_extra=_PICTURE,
+    )
+    mask: str | None = Field(
+        None, description="for the inpaint modules: white is to be painted", json_schema_extra=_PICTURE
+    )
     resize_mode: ResizeMode = Field("Crop and Resize", description="how the picture comes to the size")
     processor_res: int = Field(-1, description="the preprocessor's short side; -1: its default")
     threshold_a: float = Field(-1, description="the preprocessor's first value; -1: its default")
@@ -74,9 +82,13 @@ class Unit(BaseModel):
     hr_option: HiresOption = Field("Both", description="in which pass of a hires fix it acts")
     inpaint_crop_input_image: bool = Field(True, description="with img2img's `only masked`: crop the picture too")
     save_detected_map: bool = Field(True, description="the map comes back with the results")
-    advanced_weighting: list[float] | None = Field(None, description="one weight per layer, instead of `weight`")
-    effective_region_mask: str | None = Field(None, description="where it acts: white")
-    input_mode: Literal["simple", "merge", "batch"] = Field("simple", description="merge: one unit for each picture")
+    advanced_weighting: list[float] | None = Field(
+        None, description="one weight per layer, instead of `weight`", json_schema_extra=_HIDDEN
+    )
+    effective_region_mask: str | None = Field(None, description="where it acts: white", json_schema_extra=_HIDDEN)
+    input_mode: Literal["simple", "merge", "batch"] = Field(
+        "simple", description="merge: one unit for each picture", json_schema_extra=_HIDDEN
+    )
 
     @model_validator(mode="before")
     @classmethod

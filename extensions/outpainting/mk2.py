@@ -22,7 +22,7 @@ Direction = Literal["left", "right", "up", "down"]
 class Arguments(BaseModel):
     """In A1111's order. The first is a text on A1111's page and a fixed word in PAI's calls; it may be left out."""
 
-    info: str | None = Field("", title="Info", description="not used")
+    info: str | None = Field("", title="Info", description="not used", json_schema_extra={"control": "hidden"})
     pixels: int = Field(128, title="Pixels to expand", ge=8, le=256)
     mask_blur: int = Field(8, title="Mask blur", ge=0, le=64)
     direction: list[Direction] = Field([*SIDES], title="Outpainting direction", min_length=1)

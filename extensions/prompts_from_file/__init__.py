@@ -42,7 +42,7 @@ class Arguments(BaseModel):
     iterate_seed: bool = Field(False, title="Iterate seed every line")
     same_seed: bool = Field(False, title="Use same random seed for all lines")
     position: Literal["start", "end"] = Field("start", title="Insert prompts at the")
-    text: str = Field("", title="List of prompt inputs", max_length=1 << 20)
+    text: str = Field("", title="List of prompt inputs", max_length=1 << 20, json_schema_extra={"control": "lines"})
 
 
 class PromptsFromFile(Extension):

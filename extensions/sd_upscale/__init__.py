@@ -34,7 +34,7 @@ TITLE = "SD upscale"
 class Arguments(BaseModel):
     """In A1111's order; the first is a text on its page."""
 
-    info: str | None = Field("", title="Info")
+    info: str | None = Field("", title="Info", json_schema_extra={"control": "hidden"})
     overlap: int = Field(64, title="Tile overlap", ge=0, le=256)
     upscaler: int | str = Field("None", title="Upscaler", description="by name or by its number in the list")
     scale: int | float = Field(2.0, title="Scale Factor", ge=1, le=4)
@@ -60,7 +60,10 @@ class SdUpscale(Extension):
     @hookimpl
     def register_scripts(self) -> Script:
         """The script, for img2img."""
-        return Script(TITLE, Arguments, tabs=("img2img",))
+        return Script(TITLE, Arguments, tabs=("img2img",), choices=self._choices)
+
+    def _choices(self, tab: str) -> dict[str, list[str]]:
+        return {"upscaler": [one.name for one in self._app.upscalers]}
 
     @hookimpl
     def admit_job(self, job: Job) -> None:

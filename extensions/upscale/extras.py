@@ -7,7 +7,6 @@ Sizes follow A1111: every step cuts sides down to multiples of 8; to a size mean
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image as Pillow
@@ -22,6 +21,7 @@ from easel import (
     Upscaler,
     find_upscaler,
     generation_data_of,
+    open_picture,
     upscale,
 )
 
@@ -38,18 +38,24 @@ class Wishes(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    resize_mode: Literal[0, 1] = Field(0, description="0: by upscaling_resize; 1: to upscaling_resize_w x _h")
+    resize_mode: Literal[0, 1] = Field(
+        0, title="Scale", description="0: by upscaling_resize; 1: to upscaling_resize_w x _h"
+    )
     show_extras_results: bool = Field(True, description="without effect: pictures are always sent")
     gfpgan_visibility: float = Field(0, ge=0, le=1, description="how much of the restored face counts")
     codeformer_visibility: float = Field(0, ge=0, le=1, description="how much of the restored face counts")
     codeformer_weight: float = Field(0, ge=0, le=1, description="0: CodeFormer's strongest effect")
-    upscaling_resize: float = Field(2, gt=0, le=16, description="the factor")
-    upscaling_resize_w: int = Field(512, ge=1, description="width to reach")
-    upscaling_resize_h: int = Field(512, ge=1, description="height to reach")
-    upscaling_crop: bool = Field(True, description="cut what is over after reaching width and height")
-    upscaler_1: str = Field("None", description="a name of /sdapi/v1/upscalers")
-    upscaler_2: str = Field("None", description="a second one, mixed in")
-    extras_upscaler_2_visibility: float = Field(0, ge=0, le=1, description="how much of the second counts")
+    upscaling_resize: float = Field(2, title="Scale by", gt=0, le=16, description="the factor")
+    upscaling_resize_w: int = Field(512, title="Width", ge=1, description="width to reach")
+    upscaling_resize_h: int = Field(512, title="Height", ge=1, description="height to reach")
+    upscaling_crop: bool = Field(
+        True, title="Crop to fit", description="cut what is over after reaching width and height"
+    )
+    upscaler_1: str = Field("None", title="Upscaler", description="a name of /sdapi/v1/upscalers")
+    upscaler_2: str = Field("None", title="Second upscaler", description="a second one, mixed in")
+    extras_upscaler_2_visibility: float = Field(
+        0, title="Visibility of the second", ge=0, le=1, description="how much of the second counts"
+    )
     upscale_first: bool = Field(False, description="without effect: faces are restored after enlarging, as A1111 does")
 
     def size(self, width: int, height: int) -> tuple[int, int]:
@@ -71,9 +77,9 @@ class Extras(Wishes):
 
 
 def enlarge_all(
-    wishes: Extras, job: Job, upscalers: Sequence[Upscaler], face_restorers: Sequence[FaceRestorer] = ()
+    wishes: Extras, job: Job, upscalers: Sequence[Upscaler], face_restorers: Sequence[FaceRestorer], limit: int
 ) -> Draft:
-    """All pictures, in order. Errors: UnknownName."""
+    """All pictures, in order; `limit` in pixels. Errors: UnknownName, BadImage, BadRequest (too large)."""
     first = find_upscaler(wishes.upscaler_1, upscalers, "upscaler_1").for_job(job)
     second = find_upscaler(wishes.upscaler_2, upscalers, "upscaler_2").for_job(job)
     faces, remarks = _restorers(wishes, face_restorers, job)
@@ -81,7 +87,8 @@ def enlarge_all(
     images = []
     for number, data in enumerate(wishes.pictures):
         job.raise_if_cancelled()
-        with Pillow.open(BytesIO(data)) as opened:
+        with open_picture(data, field=f"pictures[{number}]", max_pixels=limit) as opened:
+            check_size(wishes, opened, limit, "upscaling_resize")
             infotext = generation_data_of(opened).infotext
             picture = opened.convert("RGB")
         made = _enlarge(picture, first, wishes)

@@ -12,10 +12,11 @@ from pydantic import BaseModel, Field
 
 from easel import Draft, Extension, Image, Job, Label, Script, grid_image, hookimpl, labelled_grid
 
-from .axes import NOTHING, shown
+from .axes import NOTHING, axes_of, shown
 from .plot import Line, Place, Plot, plan
 
 TITLE = "X/Y/Z plot"
+_HIDDEN = {"control": "hidden"}  # on the page, where values are typed
 
 
 class Arguments(BaseModel):
@@ -23,13 +24,13 @@ class Arguments(BaseModel):
 
     x_type: int | str = Field("Seed", title="X type")
     x_values: str = Field("", title="X values")
-    x_values_dropdown: list[str | int | float] | None = Field(None, title="X values")
+    x_values_dropdown: list[str | int | float] | None = Field(None, title="X values", json_schema_extra=_HIDDEN)
     y_type: int | str = Field("Nothing", title="Y type")
     y_values: str = Field("", title="Y values")
-    y_values_dropdown: list[str | int | float] | None = Field(None, title="Y values")
+    y_values_dropdown: list[str | int | float] | None = Field(None, title="Y values", json_schema_extra=_HIDDEN)
     z_type: int | str = Field("Nothing", title="Z type")
     z_values: str = Field("", title="Z values")
-    z_values_dropdown: list[str | int | float] | None = Field(None, title="Z values")
+    z_values_dropdown: list[str | int | float] | None = Field(None, title="Z values", json_schema_extra=_HIDDEN)
     draw_legend: bool = Field(True, title="Draw legend")
     include_lone_images: bool = Field(False, title="Include Sub Images")
     include_sub_grids: bool = Field(False, title="Include Sub Grids")
@@ -38,7 +39,7 @@ class Arguments(BaseModel):
     vary_seeds_y: bool = Field(False, title="Vary seeds for Y")
     vary_seeds_z: bool = Field(False, title="Vary seeds for Z")
     margin_size: int = Field(0, title="Grid margins (px)", ge=0, le=500)
-    csv_mode: bool = Field(False, title="Use text inputs instead of dropdowns")
+    csv_mode: bool = Field(False, title="Use text inputs instead of dropdowns", json_schema_extra=_HIDDEN)
 
 
 class XyzPlot(Extension):
@@ -52,7 +53,7 @@ class XyzPlot(Extension):
     @hookimpl
     def register_scripts(self) -> Script:
         """The script."""
-        return Script(TITLE, Arguments)
+        return Script(TITLE, Arguments, choices=_choices)
 
     @hookimpl
     def admit_job(self, job: Job) -> None:
@@ -70,6 +71,12 @@ class XyzPlot(Extension):
         plot = plan(self._app, job.request, arguments)
         drafts = dict(zip(plot.cells, job.run_all(list(plot.cells.values())), strict=False))
         return _draft(job, plot, arguments, drafts)
+
+
+def _choices(tab: str) -> dict[str, list[str]]:
+    """What a tab's pictures can differ in."""
+    labels = [axis.label for axis in axes_of(tab) if axis.apply is not None or axis.label == NOTHING]
+    return dict.fromkeys(("x_type", "y_type", "z_type"), labels)
 
 
 def _draft(job: Job, plot: Plot, arguments: Arguments, drafts: Mapping[Place, Draft]) -> Draft:

@@ -2,15 +2,16 @@
 
 import { above, address, fileName, get, join, post, remove } from "./api.js";
 import { ask, askName, make, say, sign, trying } from "./dom.js";
+import { text } from "./words.js";
 
 const LONGEST = 16_000; // characters of an address
 
-const words = (items) => (items.length === 1 ? items[0].name : `${items.length} items`);
+const words = (items) => (items.length === 1 ? items[0].name : text("{count} items", { count: items.length }));
 
 function download(items) {
   const single = items.length === 1 && items[0].kind !== "folder";
   const url = single ? address("file", { path: items[0].path }) : address("zip", { path: items.map((one) => one.path) });
-  if (url.length > LONGEST) return say("These are too many for one download: choose their folder, or fewer.", true);
+  if (url.length > LONGEST) return say(text("These are too many for one download: choose their folder, or fewer."), true);
   const link = make("a", { href: url, download: "" });
   document.body.append(link);
   link.click();
@@ -18,7 +19,7 @@ function download(items) {
 }
 
 async function rename([item]) {
-  const name = await askName(`Rename ${item.name}`, item.name, "Rename");
+  const name = await askName(text("Rename {name}", item), item.name, text("Rename"));
   if (name) await trying(() => post("move", { path: item.path, to: join(above(item.path), name) }));
 }
 
@@ -26,7 +27,7 @@ const move = (items, folder) => transfer(items, folder, "move", "Move");
 const copy = (items, folder) => transfer(items, folder, "copy", "Copy");
 
 async function transfer(items, folder, what, verb) {
-  const target = await chooseFolder(`${verb} ${words(items)} to`, folder, `${verb} here`);
+  const target = await chooseFolder(text(`${verb} {items} to`, { items: words(items) }), folder, text(`${verb} here`));
   if (target === null) return;
   for (const item of items) {
     const to = join(target, item.name);
@@ -36,7 +37,9 @@ async function transfer(items, folder, what, verb) {
         await post(what, { path: item.path, to });
       } catch (error) {
         if (error.status !== 409 || item.kind === "folder") throw error;
-        const answer = await ask(`${item.name} is there already`, "The old file would go to the trash.", [["replace", "Replace"]]);
+        const answer = await ask(text("{name} is there already", item), text("The old file would go to the trash."), [
+          ["replace", text("Replace")],
+        ]);
         if (answer === "replace") await post(what, { path: item.path, to, replace: true });
       }
     });
@@ -63,7 +66,7 @@ async function chooseFolder(title, start, button) {
 
 async function toTrash(items) {
   const gone = await trying(() => post("trash", { paths: items.map((one) => one.path) }));
-  if (gone) say(`${words(items)} went to the trash`);
+  if (gone) say(text("{items} went to the trash", { items: words(items) }));
 }
 
 async function restore(items) {
@@ -71,17 +74,19 @@ async function restore(items) {
 }
 
 async function purge(items) {
-  const answer = await ask(`Delete ${words(items)} for good?`, "This cannot be undone.", [["yes", "Delete", "danger"]]);
+  const answer = await ask(text("Delete {items} for good?", { items: words(items) }), text("This cannot be undone."), [
+    ["yes", text("Delete"), "danger"],
+  ]);
   if (answer === "yes") for (const item of items) await trying(() => remove(`trash/${item.id}`));
 }
 
 export async function emptyTrash() {
-  const answer = await ask("Empty the trash?", "This cannot be undone.", [["yes", "Empty", "danger"]]);
+  const answer = await ask(text("Empty the trash?"), text("This cannot be undone."), [["yes", text("Empty"), "danger"]]);
   if (answer === "yes") await trying(() => remove("trash"));
 }
 
 export async function newFolder(folder) {
-  const name = await askName("New folder", "", "Make");
+  const name = await askName(text("New folder"), "", text("Make"));
   if (name) await trying(() => post("folders", { path: join(folder, name) }));
 }
 

@@ -1,5 +1,7 @@
 // The JSON API: every address is relative to the page, so that it works below a prefix too.
 
+import { text } from "./words.js";
+
 export class Refused extends Error {
   constructor(status, message) {
     super(message);
@@ -25,7 +27,7 @@ async function call(method, url, options = {}) {
   } catch {
     // an answer of something between us and the server
   }
-  throw new Refused(answer.status, message || `the server answered ${answer.status}`);
+  throw new Refused(answer.status, message || text("the server answered {status}", answer));
 }
 
 export const get = (what, query) => call("GET", address(what, query));

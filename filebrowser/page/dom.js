@@ -1,5 +1,7 @@
 // Small things that all parts of the page need: elements, words for sizes and times, messages, questions.
 
+import { locale, text } from "./words.js";
+
 export const $ = (selector, within = document) => within.querySelector(selector);
 
 export function make(tag, attributes = {}, ...children) {
@@ -37,7 +39,7 @@ export function sizeWords(bytes) {
 }
 
 export const timeWords = (seconds) =>
-  new Date(seconds * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  new Date(seconds * 1000).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
 
 let hiding = 0;
 export function say(message, wrong = false) {
@@ -73,7 +75,7 @@ function askNow(title, body, answers) {
   $("h2", dialog).textContent = title;
   $(".body", dialog).replaceChildren(...[body].flat());
   $(".buttons", dialog).replaceChildren(
-    make("button", { type: "button", onclick: () => dialog.close("") }, "Cancel"),
+    make("button", { type: "button", onclick: () => dialog.close("") }, text("Cancel")),
     ...answers.map(([value, words, kind]) => make("button", { value, class: kind || "primary" }, words)),
   );
   dialog.returnValue = "";

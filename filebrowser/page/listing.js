@@ -2,6 +2,7 @@
 
 import { address } from "./api.js";
 import { make, sign, sizeWords, timeWords } from "./dom.js";
+import { text } from "./words.js";
 
 function preview(item) {
   if (item.kind !== "picture") return sign(item.kind);
@@ -18,7 +19,7 @@ function preview(item) {
 
 // One file or folder. `open(item)` looks at it, `choose(item, on)` selects it; a search shows where things are.
 export function drawItem(item, { selected, open, choose, where }) {
-  const box = make("input", { type: "checkbox", "aria-label": `Select ${item.name}`, checked: selected });
+  const box = make("input", { type: "checkbox", "aria-label": text("Select {name}", item), checked: selected });
   box.addEventListener("change", () => choose(item, box.checked));
   const name = make("span", { class: "name" }, item.name);
   if (where) name.append(make("small", {}, where));
@@ -42,7 +43,7 @@ export const hrefOf = (path) => `#/${path.split("/").map(encodeURIComponent).joi
 
 export function drawCrumbs(path, title) {
   const parts = path ? path.split("/") : [];
-  const steps = [make("a", { href: "#/" }, "Files")];
+  const steps = [make("a", { href: "#/" }, text("Files"))];
   parts.forEach((part, at) => steps.push(make("a", { href: hrefOf(parts.slice(0, at + 1).join("/")) }, part)));
   if (title) steps.push(make("span", {}, title));
   steps.at(-1).setAttribute("aria-current", "page");
@@ -50,9 +51,10 @@ export function drawCrumbs(path, title) {
 }
 
 export function drawRoom({ used, quota, free }) {
-  if (quota === null) return [`${sizeWords(used)} used · ${sizeWords(free)} free`];
+  const sizes = { used: sizeWords(used), quota: sizeWords(quota ?? 0), free: sizeWords(free) };
+  if (quota === null) return [text("{used} used · {free} free", sizes)];
   return [
-    make("meter", { min: 0, max: quota, value: used, high: quota * 0.9, "aria-label": "Used of your quota" }),
-    ` ${sizeWords(used)} of ${sizeWords(quota)} used · ${sizeWords(free)} free on the disk`,
+    make("meter", { min: 0, max: quota, value: used, high: quota * 0.9, "aria-label": text("Used of your quota") }),
+    ` ${text("{used} of {quota} used · {free} free on the disk", sizes)}`,
   ];
 }

@@ -6,6 +6,7 @@ import { $, make, say, trying } from "./dom.js";
 import { drawCrumbs, drawItem, drawRoom, hrefOf, keyOf } from "./listing.js";
 import { dropped, send } from "./uploads.js";
 import { view } from "./viewer.js";
+import { text } from "./words.js";
 
 const TRASH = "#trash";
 const PART = 500; // items that are fetched at once
@@ -36,9 +37,9 @@ async function load(begin = 0) {
 }
 
 function draw() {
-  const title = state.trash ? "Trash" : state.search ? `“${state.search}”` : "";
+  const title = state.trash ? text("Trash") : state.search ? `“${state.search}”` : "";
   $("#crumbs").replaceChildren(...drawCrumbs(state.path, title));
-  document.title = `${title || state.path || "Files"} · Easel`;
+  document.title = `${title || state.path || text("Files")} · Easel`;
   const gallery = isGallery() && !state.trash;
   $("#items").className = gallery ? "gallery" : "list";
   $("#as-list").setAttribute("aria-pressed", !gallery);
@@ -55,19 +56,19 @@ function draw() {
   );
   $("#notice").replaceChildren(...notice());
   $("#more").hidden = state.items.length >= state.total;
-  $("#count").textContent = state.total === 1 ? "1 item" : `${state.total} items`;
+  $("#count").textContent = state.total === 1 ? text("1 item") : text("{count} items", { count: state.total });
   $("#upload").disabled = $("#new-folder").disabled = !state.writable || Boolean(state.search);
   $("#sort").disabled = state.trash || Boolean(state.search);
   drawSelection();
 }
 
 function notice() {
-  if (state.trash && state.items.length) return [make("button", { type: "button", onclick: () => act(emptyTrash) }, "Empty the trash")];
-  if (state.trash) return ["The trash is empty."];
-  if (state.search && !state.items.length) return ["Nothing of that name below this folder."];
-  if (!state.complete) return ["There is more than can be shown: search for more of the name."];
-  if (!state.writable) return ["This folder is read-only."];
-  return state.items.length ? [] : ["Nothing here yet. Drop files to upload them."];
+  if (state.trash && state.items.length) return [make("button", { type: "button", onclick: () => act(emptyTrash) }, text("Empty the trash"))];
+  if (state.trash) return [text("The trash is empty.")];
+  if (state.search && !state.items.length) return [text("Nothing of that name below this folder.")];
+  if (!state.complete) return [text("There is more than can be shown: search for more of the name.")];
+  if (!state.writable) return [text("This folder is read-only.")];
+  return state.items.length ? [] : [text("Nothing here yet. Drop files to upload them.")];
 }
 
 function choose(item, on) {
@@ -84,7 +85,7 @@ function drawSelection() {
     $("input", row).checked = on;
   }
   $("#actions").hidden = !count;
-  $("#selected").textContent = `${count} selected`;
+  $("#selected").textContent = text("{count} selected", { count });
   const all = $("#select-all");
   all.checked = count > 0 && count === state.items.length;
   all.indeterminate = count > 0 && !all.checked;
@@ -116,7 +117,7 @@ function navigate() {
 
 function upload(files) {
   if (!files.length) return;
-  if (!state.writable) return say("This folder is read-only.", true);
+  if (!state.writable) return say(text("This folder is read-only."), true);
   send(files, state.path, (folder) => folder === state.path && !state.search && load());
 }
 

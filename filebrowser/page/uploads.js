@@ -2,6 +2,7 @@
 
 import { Refused, above, fileName, get, join, post, put, remove } from "./api.js";
 import { $, ask, make, say, sizeWords } from "./dom.js";
+import { text } from "./words.js";
 
 const AT_ONCE = 2;
 const TRIES = 6; // of one piece, each after twice the wait
@@ -35,10 +36,10 @@ class Row {
     this.file = file;
     this.path = path;
     this.key = `upload ${path} ${file.size} ${file.lastModified}`;
-    this.bar = make("progress", { max: file.size || 1, value: 0, "aria-label": `Progress of ${file.name}` });
-    this.words = make("span", { class: "state" }, "waits");
-    this.stop = make("button", { type: "button", onclick: () => this.cancel() }, "Cancel");
-    this.again = make("button", { type: "button", hidden: true, onclick: () => this.resume() }, "Go on");
+    this.bar = make("progress", { max: file.size || 1, value: 0, "aria-label": text("Progress of {name}", file) });
+    this.words = make("span", { class: "state" }, text("waits"));
+    this.stop = make("button", { type: "button", onclick: () => this.cancel() }, text("Cancel"));
+    this.again = make("button", { type: "button", hidden: true, onclick: () => this.resume() }, text("Go on"));
     this.row = make("li", {}, make("span", { class: "name" }, fileName(path)), this.words, this.bar, this.again, this.stop);
     $("#uploads ul").prepend(this.row);
   }
@@ -58,7 +59,7 @@ class Row {
       if (this.cancelled) return;
       const over = error instanceof Refused;
       if (over) localStorage.removeItem(this.key);
-      this.words.textContent = over ? error.message : "the connection broke";
+      this.words.textContent = over ? error.message : text("the connection broke");
       this.row.classList.add("wrong");
       this.again.hidden = over;
     }
@@ -85,10 +86,10 @@ class Row {
     } catch (error) {
       if (error.status !== 409 || replace) throw error;
       if (!whenTaken) {
-        const answer = await ask(`${fileName(this.path)} is there already`, "The old file would go to the trash.", [
-          ["skip all", "Skip all", "plain"],
-          ["replace all", "Replace all", "plain"],
-          ["replace", "Replace"],
+        const answer = await ask(text("{name} is there already", { name: fileName(this.path) }), text("The old file would go to the trash."), [
+          ["skip all", text("Skip all"), "plain"],
+          ["replace all", text("Replace all"), "plain"],
+          ["replace", text("Replace")],
         ]);
         if (answer.endsWith(" all")) whenTaken = answer.split(" ")[0];
         if (answer === "replace") return this.begin(true);
@@ -124,7 +125,8 @@ class Row {
     this.bar.value = offset;
     const speed = ((offset - first) / (performance.now() - began)) * 1000;
     const rest = speed > 0 ? ` · ${sizeWords(speed)}/s` : "";
-    this.words.textContent = `${Math.floor((offset / (this.file.size || 1)) * 100)} % of ${sizeWords(this.file.size)}${rest}`;
+    const percent = Math.floor((offset / (this.file.size || 1)) * 100);
+    this.words.textContent = text("{percent} % of {size}", { percent, size: sizeWords(this.file.size) }) + rest;
   }
 
   resume() {
@@ -143,7 +145,7 @@ class Row {
   }
 
   end(words) {
-    this.words.textContent = words;
+    this.words.textContent = text(words);
     this.stop.hidden = this.again.hidden = true;
     this.bar.hidden = words !== "done";
   }

@@ -2,6 +2,7 @@
 
 import { address, get } from "./api.js";
 import { $, make, say, sizeWords, timeWords, trying } from "./dom.js";
+import { text as translated } from "./words.js";
 
 const dialog = $("#viewer");
 let items = [];
@@ -21,7 +22,7 @@ function show() {
   $(".facts", dialog).textContent = `${sizeWords(item.size)} · ${timeWords(item.modified)}`;
   $("a[download]", dialog).href = address("file", { path: item.path });
   $(".data", dialog).replaceChildren();
-  $(".stage", dialog).replaceChildren(make("p", { class: "nothing" }, "No preview: download it to look at it."));
+  $(".stage", dialog).replaceChildren(make("p", { class: "nothing" }, translated("No preview: download it to look at it.")));
   setInfotext("");
   $(".previous", dialog).disabled = at === 0;
   $(".next", dialog).disabled = at === items.length - 1;
@@ -60,7 +61,7 @@ function drawVideo(item) {
 async function drawText(item) {
   const { text, complete } = await get("text", { path: item.path });
   if (!isShown(item)) return;
-  const shown = complete ? text : `${text}\n\n… the file goes on; download it to see all of it`;
+  const shown = complete ? text : `${text}\n\n${translated("… the file goes on; download it to see all of it")}`;
   $(".stage", dialog).replaceChildren(make("pre", { tabindex: "0" }, shown));
 }
 
@@ -72,14 +73,14 @@ function drawData({ infotext, fields }) {
   const negative = lines.findIndex((line) => line.startsWith("Negative prompt:"));
   const [prompt, without] = negative < 0 ? [lines, []] : [lines.slice(0, negative), lines.slice(negative)];
   const block = (title, text) => text && drawn.push(make("h3", {}, title), make("p", { class: "prompt" }, text));
-  block("Prompt", prompt.join("\n").trim());
-  block("Negative prompt", without.join("\n").replace("Negative prompt:", "").trim());
+  block(translated("Prompt"), prompt.join("\n").trim());
+  block(translated("Negative prompt"), without.join("\n").replace("Negative prompt:", "").trim());
   const pairs = [...last.matchAll(/\s*([\w][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)/g)].map((one) => [one[1], one[2]]);
   pairs.push(...Object.entries(fields));
   if (pairs.length) {
     drawn.push(make("dl", {}, ...pairs.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])));
   }
-  return drawn.length ? drawn : [make("p", { class: "nothing" }, "It holds no generation data.")];
+  return drawn.length ? drawn : [make("p", { class: "nothing" }, translated("It holds no generation data."))];
 }
 
 function step(by) {
@@ -100,7 +101,7 @@ async function copyData() {
     document.execCommand("copy");
     area.remove();
   }
-  say("Generation data copied");
+  say(translated("Generation data copied"));
 }
 
 $(".close", dialog).addEventListener("click", () => dialog.close());

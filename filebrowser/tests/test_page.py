@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,3 +46,35 @@ def test_the_page_asks_only_for_routes_that_there_are(files: Files) -> None:
 def test_other_files_of_the_extension_are_not_served(files: Files) -> None:
     for name in ("__init__.py", "extension.toml", "../extension.toml", "..%2fextension.toml", "page"):
         assert files.client.get(f"/filebrowser/page/{name}").status_code == 404
+
+
+class Words(HTMLParser):
+    """The texts of the page's HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found |= {value for name, value in attributes if name in ("placeholder", "aria-label") and value}
+
+    def handle_data(self, data: str) -> None:
+        self.found.add(data.strip())
+
+
+def test_every_word_of_the_page_has_chinese(files: Files) -> None:
+    words = Words()
+    words.feed((PAGE / "index.html").read_text("utf-8").partition("<body>")[2])
+    code = "".join(file.read_text("utf-8") for file in PAGE.glob("*.js"))
+    said = set(re.findall(r'(?:text|translated)\("([^"]+)"', code)) | set(re.findall(r'\.end\("([^"]+)"\)', code))
+    known = json.loads((PAGE.parent / "localizations" / "zh_CN.json").read_text("utf-8"))
+    assert len(said) > 40
+    assert {one for one in said | words.found if re.search("[a-z]", one)} <= set(known)
+
+
+def test_the_words_are_those_of_the_service(files: Files) -> None:
+    assert files.client.get("/filebrowser/texts").json() == {}
+    files.client.post("/sdapi/v1/options", json={"localization": "zh_CN"})
+    told = files.client.get("/filebrowser/texts").json()
+    assert (told["language"], told["texts"]["Upload"]) == ("zh-CN", "上传")
+    files.client.post("/sdapi/v1/options", json={"localization": "None"})

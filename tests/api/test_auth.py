@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 from easel.api.auth import Credentials
@@ -206,18 +207,28 @@ def test_info_shows_the_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_websockets_have_their_decision(serve: Serve) -> None:
     service = serve("--token", "secret")
-    for headers, code in (({}, 1008), ({"Authorization": "wrong"}, 1008), ({"Authorization": "secret"}, 1000)):
-        with pytest.raises(WebSocketDisconnect) as refused, service.client.websocket_connect("/any", headers=headers):
-            pass
-        assert refused.value.code == code  # 1000: who may call finds no such route
-    log_in(service, password="secret")
-    for origin, code in (("http://testserver", 1000), ("http://evil.example", 1008)):
+    for headers in ({}, {"Authorization": "wrong"}):
         with (
-            pytest.raises(WebSocketDisconnect) as refused,
-            service.client.websocket_connect("/any", headers={"Origin": origin}),
+            pytest.raises(WebSocketDenialResponse) as denied,
+            service.client.websocket_connect("/any", headers=headers),
         ):
             pass
-        assert refused.value.code == code
+        assert denied.value.status_code == 401
+    accepted = {"Authorization": "secret"}
+    with pytest.raises(WebSocketDisconnect) as refused, service.client.websocket_connect("/any", headers=accepted):
+        pass
+    assert refused.value.code == 1000  # who may call finds no such route
+    log_in(service, password="secret")
+    own, foreign = {"Origin": "http://testserver"}, {"Origin": "http://evil.example"}
+    with pytest.raises(WebSocketDisconnect) as refused, service.client.websocket_connect("/any", headers=own):
+        pass
+    assert refused.value.code == 1000
+    with (
+        pytest.raises(WebSocketDenialResponse) as denied,
+        service.client.websocket_connect("/any", headers=foreign),
+    ):
+        pass
+    assert denied.value.status_code == 403
 
 
 HIDDEN = ("/docs", "/redoc", "/openapi.json", "/", "/file=outputs/a.png", "/logout", "/no/such/path", "/static/x.js")

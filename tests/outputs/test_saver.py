@@ -17,6 +17,7 @@ from easel.errors import EaselError, Forbidden, UnknownName
 from easel.files import ScopedFiles
 from easel.imaging.metadata import read_generation_data
 from easel.outputs import OutputSaver
+from easel.outputs.journal import Journal
 from easel.values.image import Image
 from easel.values.job import Job
 from easel.values.options import Options
@@ -34,7 +35,7 @@ def job(output: Output = SAVE, **options: Any) -> Job:
 @pytest.fixture
 def saver(tmp_path: Path) -> OutputSaver:
     (tmp_path / ".easel").mkdir()
-    return OutputSaver(ScopedFiles(tmp_path, denied=[".easel"]))
+    return OutputSaver(ScopedFiles(tmp_path, denied=[".easel"]), Journal(tmp_path / ".easel"))
 
 
 def written(root: Path) -> list[str]:

@@ -12,16 +12,19 @@ import ipaddress
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from easel.api.errors import error_response
 from easel.api.login import ASK, cookie_of
+from easel.api.replay import task_of, user_of_task
 from easel.api.sessions import SAFE, Sessions, from_own_page, kept_secret, login_page
-from easel.errors import EaselError, Forbidden, Unauthorized
+from easel.errors import EaselError, Forbidden, SettingsError, Unauthorized
 from easel.settings import Settings
 from easel.values.user import User
 
@@ -40,10 +43,11 @@ class Credentials:
     @classmethod
     def of(cls, settings: Settings) -> Credentials:
         """The credentials of a server; makes, keeps and tells a token where one is needed and none was chosen."""
-        pairs = (pair.partition(":") for pair in (settings.api_auth or "").split(",") if pair.strip())
+        given = f"{settings.api_auth or ''},{settings.gradio_auth or ''},{_in_file(settings.gradio_auth_path)}"
+        pairs = (pair.partition(":") for pair in given.split(",") if pair.strip())
         passwords = tuple((name.strip(), password.strip()) for name, _, password in pairs)
         token = settings.token or ""
-        if not token and not passwords and not settings.no_auth and not _is_loopback(settings.host):
+        if not token and not passwords and not settings.no_auth and not is_loopback(settings.host):
             token = _kept_token(settings)
         return cls(token, passwords)
 
@@ -100,6 +104,8 @@ class Gatekeeper:
         await self._app(scope, receive, send)
 
     def _who(self, scope: Scope) -> User:
+        if (task := task_of(scope)) is not None:  # was let in when it was submitted
+            return user_of_task(task)
         user = self._authenticate(Request(scope)) if scope["type"] == "http" else None
         if user is None and scope["path"] not in OPEN_PATHS and not self._credentials.open:
             headers = Headers(scope=scope)
@@ -124,8 +130,7 @@ class Gatekeeper:
 async def _refuse(error: EaselError, scope: Scope, receive: Receive, send: Send) -> None:
     """An answer for a program, a login form for a browser, a closed door for a WebSocket."""
     if scope["type"] == "websocket":
-        await receive()  # the wish to connect
-        await send({"type": "websocket.close", "code": 1008, "reason": error.message})
+        await WebSocket(scope, receive, send).send_denial_response(PlainTextResponse(error.message, error.status))
         return
     answer: Response = error_response(error)
     if isinstance(error, Unauthorized):
@@ -152,9 +157,30 @@ def refuse_unless_operator(connection: HTTPConnection) -> None:
 
     Without users, whoever came in is the operator; of users, administrators are.
     """
-    user = user_of(connection)
+    refuse_user_unless_operator(user_of(connection))
+
+
+def refuse_user_unless_operator(user: User) -> None:
+    """The same for somebody who is known already. Errors: Forbidden."""
     if user.name and not user.admin:
         raise Forbidden("only operators of this service may do this")
+
+
+def _in_file(file: Path | None) -> str:
+    """The `user:password` pairs in a file, separated by commas. Errors: SettingsError."""
+    if file is None:
+        return ""
+    try:
+        pairs = file.read_text("utf-8").replace("\n", ",").split(",")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--gradio-auth-path: {file} cannot be read: {error}") from error
+    wrong = any(
+        not name.strip() or not password.strip()
+        for name, _, password in (pair.partition(":") for pair in pairs if pair.strip())
+    )
+    if wrong or not any(pair.strip() for pair in pairs):
+        raise SettingsError(f"--gradio-auth-path: expected user:password, one a line, in {file}")
+    return ",".join(pairs)
 
 
 def _same(given: str, secret: str) -> bool:
@@ -171,7 +197,8 @@ def _basic(encoded: str) -> tuple[str, str]:
     return name, password
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Can only programs of this machine reach a server that listens there?"""
     if host == "localhost":
         return True
     try:

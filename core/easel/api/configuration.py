@@ -20,12 +20,12 @@ def routes(app: Easel) -> APIRouter:
     @router.get("/options")
     async def options() -> dict[str, Any]:
         """All options; `sd_model_checkpoint` is a title of `/sd-models`."""
-        return _options(app)
+        return current_options(app)
 
     @router.post("/options")
     async def set_options(body: Dict) -> None:
         """Set options for everybody; all of them, or none when one is not possible."""
-        await asyncio.to_thread(_set_options, app, body)
+        await asyncio.to_thread(change_options, app, body)
 
     @router.get("/cmd-flags")
     async def cmd_flags() -> dict[str, Any]:
@@ -35,7 +35,8 @@ def routes(app: Easel) -> APIRouter:
     return router
 
 
-def _options(app: Easel) -> dict[str, Any]:
+def current_options(app: Easel) -> dict[str, Any]:
+    """All options as clients see them."""
     checkpoint = app.chosen_checkpoint()
     return app.options.values() | {
         "sd_model_checkpoint": checkpoint.title,
@@ -45,8 +46,9 @@ def _options(app: Easel) -> dict[str, Any]:
     }
 
 
-def _set_options(app: Easel, body: dict[str, Any]) -> None:
-    current = _options(app)
+def change_options(app: Easel, body: dict[str, Any]) -> None:
+    """Set options for everybody; all of them, or none. Errors: UnknownName, BadRequest, Forbidden."""
+    current = current_options(app)
     changes = {name: value for name, value in body.items() if name not in current or value != current[name]}
     if changes.get("sd_model_checkpoint") is not None:
         named = app.options.check("sd_model_checkpoint", changes["sd_model_checkpoint"])

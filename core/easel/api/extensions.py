@@ -30,34 +30,34 @@ def routes(app: Easel) -> APIRouter:
     @router.get("/sdapi/v1/extensions")
     async def extensions() -> list[Row]:
         """Every extension that was found: A1111's keys, then its state and the reason for it."""
-        return [_row(app, one) for one in app.extensions.list()]
+        return [described(app, one) for one in app.extensions.list()]
 
     @own.post("/rescan")
     async def rescan() -> list[Row]:
         """Look at the folders again, without a restart: new and removed ones, changed manifests, who failed before."""
         found = await asyncio.to_thread(app.extensions.rescan)
-        return [_row(app, one) for one in found]
+        return [described(app, one) for one in found]
 
     @own.get("/{name}")
     async def extension(name: str) -> Row:
         """One extension, with the evidence: its failures while it served, by hook, the newest first."""
-        row = _row(app, _known(app.extensions.status, name))
+        row = described(app, _known(app.extensions.status, name))
         return row | {"faults": [asdict(fault) for fault in app.extensions.faults(name)]}
 
     @own.post("/{name}/enable")
     async def enable(name: str) -> Row:
         """Switch on, without a restart; the answer's `state` says what came of it."""
-        return _row(app, await asyncio.to_thread(_known, app.extensions.enable, name))
+        return described(app, await asyncio.to_thread(_known, app.extensions.enable, name))
 
     @own.post("/{name}/disable")
     async def disable(name: str) -> Row:
         """Switch off, without a restart; running jobs keep it to their end."""
-        return _row(app, await asyncio.to_thread(_known, app.extensions.disable, name))
+        return described(app, await asyncio.to_thread(_known, app.extensions.disable, name))
 
     @own.post("/{name}/release")
     async def release(name: str) -> Row:
         """Let an extension out of quarantine, with a clean slate."""
-        return _row(app, await asyncio.to_thread(_known, app.extensions.release, name))
+        return described(app, await asyncio.to_thread(_known, app.extensions.release, name))
 
     @own.get("/{name}/settings")
     async def settings(name: str) -> Row:
@@ -68,7 +68,7 @@ def routes(app: Easel) -> APIRouter:
     async def configure(name: str, body: Dict) -> Row:
         """Store settings, all others by default, and begin anew with them, here and in the worker."""
         _known(app.extensions.status, name)
-        return _row(app, await asyncio.to_thread(app.extensions.configure, name, body))
+        return described(app, await asyncio.to_thread(app.extensions.configure, name, body))
 
     router.include_router(own)
     return router
@@ -85,7 +85,8 @@ def _known(call: Callable[[str], T], name: str) -> T:
         raise NotFound(error.message) from error
 
 
-def _row(app: Easel, one: ExtensionStatus) -> Row:
+def described(app: Easel, one: ExtensionStatus) -> Row:
+    """An extension as lists have it, for everybody to see: A1111's keys, then ours."""
     return {
         "name": one.name,
         "remote": "",  # nothing here comes from a repository by itself

@@ -15,6 +15,7 @@ from easel.api.auth import user_of
 from easel.api.describe import IMG2IMG, TXT2IMG
 from easel.api.errors import error_response
 from easel.api.pai import additions_in, failed
+from easel.api.replay import task_of
 from easel.api.requests import read_request
 from easel.api.responses import generation_response
 from easel.api.sdapi_models import GenerationResponse, Img2ImgBody, Txt2ImgBody
@@ -57,7 +58,7 @@ async def _answer(app: Easel, body: Txt2ImgBody | Img2ImgBody, request: Request)
     try:
         return await _generate(app, body, request)
     except EaselError as error:
-        if not additions:
+        if not additions and task_of(request.scope) is None:
             raise
         return error_response(error, more=failed(additions, error))
 
@@ -66,10 +67,17 @@ async def _generate(app: Easel, body: Txt2ImgBody | Img2ImgBody, request: Reques
     """`Prefer: respond-async` answers at once with the job; `Idempotency-Key` makes a repeated call count once."""
     begin = time.perf_counter()
     once = _once(body, request)
-    asked = await asyncio.to_thread(read_request, app, body)
-    user = user_of(request).name
+    task = task_of(request.scope)
+    asked = await asyncio.to_thread(read_request, app, body, task)
     job = await asyncio.to_thread(
-        app.jobs.submit, asked.request, user=user, name=asked.name, once=once, told=asked.report
+        app.jobs.submit,
+        asked.request,
+        user=user_of(request).name,
+        name=asked.name or (task.item.tags.get("task_id", "") if task else ""),
+        once=once,
+        told=asked.report,
+        id=task.id if task else "",
+        created=task.item.call.created if task else 0.0,
     )
     if "respond-async" in request.headers.get("prefer", "").lower():
         told = {"id": job.id, "id_task": job.name, "url": f"easel/v1/jobs/{job.id}"}
@@ -78,7 +86,7 @@ async def _generate(app: Easel, body: Txt2ImgBody | Img2ImgBody, request: Reques
     if app.settings.time_log:
         parts = ", ".join(f"{part} {seconds:.3f}" for part, seconds in result.seconds.items())
         log.info("job %s took %.3f s: %s", job.id, time.perf_counter() - begin, parts)
-    return await asyncio.to_thread(generation_response, asked, job, result, app.settings)
+    return await asyncio.to_thread(generation_response, asked, job, result, app.settings, pai=task is not None)
 
 
 def _once(body: Txt2ImgBody | Img2ImgBody, request: Request) -> Once | None:

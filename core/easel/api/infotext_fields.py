@@ -74,17 +74,8 @@ def merge_infotext(
     if not body.infotext:
         return body, []
     parameters = parse_infotext(body.infotext, styles)
-    found: dict[str, Any] = {
-        field: _READERS[field](str(parameters[key])) if field in _READERS else parameters[key]
-        for key, field in _FIELDS.items()
-        if key in parameters and field in type(body).model_fields
-    }
-    if "Sampler" in parameters:
-        sampler, label = find_sampler(str(parameters["Sampler"]), str(parameters["Schedule type"]), field="infotext")
-        found |= {"sampler_name": sampler.name, "scheduler": label}
-    if "enable_hr" in type(body).model_fields:
-        upscales = any(parameters.get(key) for key in ("Hires upscale", "Hires upscaler", "Hires resize-1"))
-        found["enable_hr"] = "Denoising strength" in parameters and upscales
+    known = type(body).model_fields
+    found = {name: value for name, value in fields_of(parameters).items() if name in known}
     wanted, report = _options(app, parameters)
     overrides = wanted | (body.override_settings or {})
     sent = {name: getattr(body, name) for name in body.model_fields_set}
@@ -94,6 +85,23 @@ def merge_infotext(
         first = error.errors()[0]
         raise BadRequest(first["msg"], field=f"infotext: {first['loc'][0]}", value=first["input"]) from error
     return merged, report
+
+
+def fields_of(parameters: Parameters) -> dict[str, Any]:
+    """The fields of a request that an infotext fills, txt2img's and img2img's; numbers may be texts.
+
+    Errors: UnknownName (no such sampler).
+    """
+    found: dict[str, Any] = {
+        field: _READERS[field](str(parameters[key])) if field in _READERS else parameters[key]
+        for key, field in _FIELDS.items()
+        if key in parameters
+    }
+    if "Sampler" in parameters:
+        sampler, label = find_sampler(str(parameters["Sampler"]), str(parameters["Schedule type"]), field="infotext")
+        found |= {"sampler_name": sampler.name, "scheduler": label}
+    upscales = any(parameters.get(key) for key in ("Hires upscale", "Hires upscaler", "Hires resize-1"))
+    return found | {"enable_hr": "Denoising strength" in parameters and upscales}
 
 
 def _options(app: Easel, parameters: Parameters) -> tuple[dict[str, Any], list[ReportLine]]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
+import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,6 +62,16 @@ def routes(app: Easel) -> APIRouter:
         one = found.images[number]
         return Response(one.data, media_type=f"image/{one.format}", headers={"Cache-Control": "private"})
 
+    @router.get("/{job_id}/images.zip", response_class=Response)
+    async def images(job_id: str, request: Request) -> Response:
+        """All pictures of a finished job, as they were encoded, in one file."""
+        job = _own(app, request, job_id)
+        found = app.jobs.outcome(job)
+        if not isinstance(found, Result) or not found.images:
+            raise NotFound("this job has no pictures")
+        headers = {"Cache-Control": "private", "Content-Disposition": f'attachment; filename="{job.id}.zip"'}
+        return Response(await asyncio.to_thread(_zipped, found), media_type="application/zip", headers=headers)
+
     @router.post("/{job_id}/{what}")
     async def stop(job_id: str, what: Literal["cancel", "interrupt", "skip"], request: Request) -> dict[str, Any]:
         """Stop a job: without a result, after its step with what it has, or only its present batch."""
@@ -68,6 +80,15 @@ def routes(app: Easel) -> APIRouter:
         return _summary(app, own)
 
     return router
+
+
+def _zipped(result: Result) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:  # pictures are small already
+        for number, one in enumerate(result.images):
+            name = one.path.rpartition("/")[2] if one.path else f"{one.kind}-{number}.{one.format}"
+            archive.writestr(name, one.data)
+    return packed.getvalue()
 
 
 def _sees(user: User, job: Job) -> bool:

@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import sha256
 from math import ceil
 from urllib.parse import quote, urlsplit
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from easel.api.errors import error_response
+from easel.api.replay import task_of
 from easel.errors import Forbidden, JobRefused, TooLarge
 
 log = logging.getLogger("easel.api")
@@ -25,10 +27,20 @@ class CallFrame:
     """`X-Process-Time` in seconds on every answer, one log line a call with `--api-log`, and paths as routes know them.
 
     `//path` is `/path`; below a prefix (`--subpath`) `/prefix/path` is too, whether or not a proxy took the prefix off.
+    `alias` is one more way to the root: EAS' `/api/predict/NAME`, where that is no queue.
     """
 
-    def __init__(self, app: ASGIApp, *, log_calls: bool, prefix: str) -> None:
-        self._app, self._log_calls, self._prefix = app, log_calls, prefix
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        log_calls: bool,
+        prefix: str,
+        note: Callable[[str, str, int, float], None],
+        alias: str = "",
+    ) -> None:
+        """`note` is told method, template of the route ("": none of ours), status and seconds of calls from outside."""
+        self._app, self._log_calls, self._prefix, self._alias, self._note = app, log_calls, prefix, alias, note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
@@ -38,6 +50,8 @@ class CallFrame:
         path = "/" + scope["path"].lstrip("/")
         if self._prefix and path.startswith(self._prefix + "/"):
             path = path.removeprefix(self._prefix)
+        if self._alias and (path == self._alias or path.startswith(self._alias + "/")):
+            path = path.removeprefix(self._alias) or "/"
         begin, status = time.perf_counter(), 500
 
         async def timed(message: Message) -> None:
@@ -47,12 +61,14 @@ class CallFrame:
                 MutableHeaders(scope=message)["X-Process-Time"] = f"{time.perf_counter() - begin:.4f}"
             await send(message)
 
+        framed = {**scope, "path": path, "raw_path": path.encode(), "root_path": self._prefix}
         try:
-            framed = {**scope, "path": path, "raw_path": path.encode(), "root_path": self._prefix}
             await self._app(framed, receive, timed)
         finally:
+            seconds = time.perf_counter() - begin
+            if task_of(scope) is None:
+                self._note(scope["method"], getattr(framed.get("route"), "path", ""), status, seconds)
             if self._log_calls:
-                seconds = time.perf_counter() - begin
                 client = (scope.get("client") or ("-",))[0]
                 log.info("%s %s %s %.3f s from %s", scope["method"], quote(path), status, seconds, client)
 
@@ -83,7 +99,7 @@ class BodyGuard:
             )
             return
         if kind in ("", _FORM) and scope["path"] != "/login":  # which is a form
-            scope = {**scope, "headers": _as_json(scope["headers"])}
+            scope["headers"] = _as_json(scope["headers"])  # in place: what routing adds is to be seen outside
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._limit:
             await error_response(TooLarge(self._refusal))(scope, receive, send)
@@ -123,7 +139,7 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS") and not task_of(scope):
             wait = self._wait(self._caller(scope))
             if wait > 0:
                 error = JobRefused(f"more than {self._rate} calls a minute (--rate-limit); try again in {wait:.0f} s")

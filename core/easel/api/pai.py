@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from easel.errors import BadRequest, EaselError
+from easel.errors import BadRequest, EaselError, TooLarge
 from easel.settings import Settings
+from easel.values.request import GenerationRequest
 from easel.values.result import Result
 
 KEYS = ("sd_model_checkpoint", "sd_vae", "save_dir", "id_task", "uid", "image_link")
+_ENVELOPE, _NAME = 600, 130  # bytes of an answer without paths; of one picture's seed and path below its folder
 _LONGEST = {"id_task": 256, "uid": 256, "save_dir": 1024}  # characters
 
 
@@ -72,6 +74,18 @@ def answered(
         **({"image_mask_url": masks} if masks else {}),
         "warnings": warnings,
     }
+
+
+def check_envelope(settings: Settings, request: GenerationRequest, limit: int) -> None:
+    """Refuse a task whose answer could not fit the queue: before anything is computed. Errors: TooLarge."""
+    pictures = request.batch_size * request.n_iter
+    folder = len(f"{settings.data_dir}/{request.output.save_dir or 'outputs'}".encode())
+    if _ENVELOPE + pictures * (folder + _NAME) > limit:
+        raise TooLarge(
+            f"the paths of so many pictures do not fit a result of {limit} bytes (--queue-max-payload)",
+            field="n_iter x batch_size",
+            value=pictures,
+        )
 
 
 def failed(additions: Additions, error: EaselError) -> dict[str, Any]:

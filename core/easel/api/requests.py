@@ -6,14 +6,14 @@ Nothing is ignored silently: what has no effect here becomes a line of the repor
 from __future__ import annotations
 
 import json
-import secrets
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from easel.api.infotext_fields import merge_infotext
-from easel.api.pai import Additions, split_scripts
+from easel.api.pai import Additions, check_envelope, split_scripts
 from easel.api.pictures import read_picture
 from easel.api.reading import (
     Reading,
@@ -53,6 +53,7 @@ from easel.worker.workplace import data_files
 
 if TYPE_CHECKING:
     from easel.app import Easel
+    from easel.streams.dispatcher import Task
 
 _LARGEST_DRAWN = 4294967294  # seeds are drawn below this
 # Fields that need no resolving.
@@ -74,9 +75,10 @@ class Asked:
     additions: Additions
 
 
-def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
+def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody, task: Task | None = None) -> Asked:
     """Resolve a body; it may decode pictures, so call it outside the event loop.
 
+    A task of the queue draws the same seeds at every delivery, saves its pictures and sends none.
     Errors: BadRequest and its kinds, NotFound (no start picture), NotAvailable.
     """
     styles = styles_of(app.settings)
@@ -105,6 +107,7 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
     width, height = _size(body, hires, app.settings)
     init = _init_images(reading, additions)
     extras = body.model_extra or {}
+    draw = random.Random(task.id) if task else random.SystemRandom()
     plain_seed = extras.get("seed_enable_extras") is False
     request = GenerationRequest(
         kind="img2img" if isinstance(body, Img2ImgBody) else "txt2img",
@@ -112,9 +115,9 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
         negative_prompt=negative,
         styles=tuple(style.name for style in typed.styles),
         typed=typed,
-        seed=_drawn(body.seed),
+        seed=_drawn(body.seed, draw),
         seed_drawn=body.seed == -1,
-        subseed=_drawn(body.subseed),
+        subseed=_drawn(body.subseed, draw),
         subseed_strength=0.0 if plain_seed else body.subseed_strength,
         seed_resize_from_w=-1 if plain_seed else body.seed_resize_from_w,
         seed_resize_from_h=-1 if plain_seed else body.seed_resize_from_h,
@@ -136,9 +139,10 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
         options=options,
         overridden=tuple(overrides),
         output=Output(
-            save=body.save_images or save_dir is not None,
-            send=body.send_images and save_dir is None,
+            save=body.save_images or save_dir is not None or task is not None,
+            send=body.send_images and save_dir is None and task is None,
             save_dir=save_dir,
+            journal=task is not None,
         ),
         uid=additions.get("uid"),
         strict=extras.get("strict") is True,
@@ -148,6 +152,8 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody) -> Asked:
     report_unused(reading)
     if request.strict and (unused := [line for line in reading.report if line.outcome == "ignored"]):
         raise BadRequest(f"{unused[0].item} would be ignored: {unused[0].reason} (the request is strict)")
+    if task is not None:
+        check_envelope(app.settings, request, task.limit)
     name = body.force_task_id or additions.get("id_task")
     return Asked(request, _echo(body), tuple(reading.report), defaults, name, additions)
 
@@ -159,16 +165,27 @@ def _save_dir(app: Easel, additions: Additions) -> str | None:
 
 
 def _card_defaults(body: Txt2ImgBody | Img2ImgBody, checkpoint: CheckpointInfo) -> dict[str, Any]:
-    """What the starter's card suggests for fields that the request does not name."""
+    """What the checkpoint's card suggests for fields that the request does not name."""
+    wanted = suggestions(checkpoint)
+    if body.model_fields_set & {"sampler_name", "sampler_index", "scheduler"}:
+        wanted = {name: value for name, value in wanted.items() if name not in ("sampler_name", "scheduler")}
+    return {name: value for name, value in wanted.items() if name not in body.model_fields_set}
+
+
+def suggestions(checkpoint: CheckpointInfo) -> dict[str, Any]:
+    """Fields of a request as the checkpoint's card wants them; only the starter has a card."""
     if checkpoint.family != "starter":
         return {}
     card = json.loads(resources.files("easel").joinpath("starter", "card.json").read_text("utf-8"))
-    suggested = card["suggested"]
-    wanted = {"steps": suggested["steps"], "cfg_scale": suggested["cfg_scale"]}
-    wanted["width"], wanted["height"] = card["native_size"]
-    if not body.model_fields_set & {"sampler_name", "sampler_index", "scheduler"}:
-        wanted |= {"sampler_name": suggested["sampler"], "scheduler": suggested["scheduler"]}
-    return {name: value for name, value in wanted.items() if name not in body.model_fields_set}
+    suggested, (width, height) = card["suggested"], card["native_size"]
+    return {
+        "steps": suggested["steps"],
+        "cfg_scale": suggested["cfg_scale"],
+        "width": width,
+        "height": height,
+        "sampler_name": suggested["sampler"],
+        "scheduler": suggested["scheduler"],
+    }
 
 
 def _typed(reading: Reading, styles: Iterable[Style]) -> Typed:
@@ -304,5 +321,5 @@ def _echo(body: Txt2ImgBody | Img2ImgBody) -> dict[str, Any]:
     return parameters
 
 
-def _drawn(seed: int) -> int:
-    return secrets.randbelow(_LARGEST_DRAWN) if seed == -1 else seed
+def _drawn(seed: int, draw: random.Random) -> int:
+    return draw.randrange(_LARGEST_DRAWN) if seed == -1 else seed

@@ -15,16 +15,18 @@ from easel.values.job import Job
 from easel.values.result import Result
 
 
-def generation_response(asked: Asked, job: Job, result: Result, settings: Settings) -> GenerationResponse:
+def generation_response(
+    asked: Asked, job: Job, result: Result, settings: Settings, *, pai: bool = False
+) -> GenerationResponse:
     """The whole answer. `info` holds A1111's keys in its order and then `easel`: what became of the request.
 
-    `parameters` is A1111's echo of the request, or PAI's summary for a request with PAI's additions.
+    `parameters` is A1111's echo of the request, or PAI's summary: with PAI's additions, or where asked for (`pai`).
     """
     sent = result.images if asked.request.output.send else ()
     about = _about(asked, job, result)
     info = {**result.info, "easel": about}
     parameters = dict(asked.parameters)
-    if asked.additions:
+    if asked.additions or pai:
         parameters = answered(settings, asked.additions, asked.name or job.id, result, about["warnings"])
     return GenerationResponse(
         images=[base64.b64encode(image.data).decode("ascii") for image in sent],

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
@@ -22,39 +21,41 @@ from easel.api import (
     jobs,
     lists,
     login,
+    metrics,
     probes,
     progress,
+    streams,
     upkeep,
+    watch,
 )
 from easel.api.auth import Credentials, Gatekeeper
 from easel.api.describe import ANSWERS
 from easel.api.extension_routes import Api
 from easel.api.middleware import BodyGuard, CallFrame, RateLimit
+from easel.api.replay import Replay
 from easel.api.sessions import Sessions
 from easel.errors import NotFound
 
 if TYPE_CHECKING:
     from easel.app import Easel
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Easel</title>
-<h1>Easel</h1>
-<p>The service is running; its web page is not available yet.</p>
-<p>The API is at <a href="sdapi/v1/options">/sdapi/v1</a>, described at <a href="docs">/docs</a>. For example:</p>
-<pre>curl -d '{"prompt": "a cute cat", "seed": 1}' http://HOST:PORT/sdapi/v1/txt2img</pre>
-</html>"""
 
-
-def create_api(app: Easel) -> FastAPI:
-    """The application for an ASGI server; its lifespan starts and stops `app`."""
+def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
+    """The application for an ASGI server; its lifespan starts and stops `app`, and with it the `page`."""
 
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(app.start)
         await asyncio.to_thread(app.extensions.mount, own_routes)
+        if app.queue is not None:
+            replay = Replay(app, api)
+            await app.queue.start(replay.perform, replay.failure)
         try:
-            yield
+            async with page.lifespan_context(api) if page else nullcontext():
+                yield
         finally:
+            if app.queue is not None:
+                await app.queue.stop()
             await asyncio.to_thread(app.stop)
 
     settings = app.settings
@@ -62,10 +63,17 @@ def create_api(app: Easel) -> FastAPI:
     errors.install(api)
     api.include_router(progress.routes(app))
     api.include_router(probes.routes(app))
-    for module in (generate, explain, lists, configuration, extensions, jobs, files, upkeep) if settings.api else ():
+    calls = metrics.Calls()
+    api.include_router(metrics.routes(app, calls, app.queue))
+    for module in (generate, explain, lists, configuration, extensions, upkeep) if settings.api else ():
+        api.include_router(module.routes(app))
+    for module in (jobs, files) if settings.api or page else ():  # the page shows pictures by them
         api.include_router(module.routes(app))
     if not settings.api:
         api.include_router(_switched_off())
+    if app.queue is not None:
+        api.include_router(streams.routes(app.queue))
+        api.include_router(watch.routes(app.queue))
     credentials = Credentials.of(settings)
     sessions = (
         None
@@ -75,13 +83,15 @@ def create_api(app: Easel) -> FastAPI:
     api.include_router(login.routes(credentials, sessions))
     own_routes = api.own_routes()
     api.serve_extensions(app.extensions)
-    if not settings.nowebui:
-        api.include_router(_page())
-    _guard(app, api, credentials, sessions)
+    if page:
+        api.router.routes.extend(page.routes)  # as they are, last: what nobody else answers
+    else:
+        api.include_router(_no_page())
+    _guard(app, api, credentials, sessions, calls)
     return api
 
 
-def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Sessions | None) -> None:
+def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Sessions | None, calls: metrics.Calls) -> None:
     """Middleware; the last added is the outermost."""
     settings = app.settings
     origins = tuple(one.strip() for one in (settings.cors_allow_origins or "").split(",") if one.strip())
@@ -110,7 +120,7 @@ def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Session
         allow_headers=["*"],
         allow_credentials=True,
     )
-    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix)
+    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix, note=calls.note)
 
 
 def _switched_off() -> APIRouter:
@@ -124,12 +134,12 @@ def _switched_off() -> APIRouter:
     return router
 
 
-def _page() -> APIRouter:
+def _no_page() -> APIRouter:
     router = APIRouter()
 
     @router.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
-        """Where the API is."""
-        return HTMLResponse(_PAGE)
+    async def no_page() -> None:
+        """Say why there is nothing."""
+        raise NotFound("this server has no web page (--nowebui); its API is described at /docs")
 
     return router

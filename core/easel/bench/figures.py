@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-Unit = Literal["s", "%", "MB", "rows", "x"]
+Unit = Literal["s", "/s", "%", "MB", "rows", "x"]
 LIMITS = {"at most": "≤", "at least": "≥", "below": "<"}
 
 
@@ -89,7 +89,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def _number(value: float, unit: Unit) -> str:
-    digits = 0 if unit == "MB" else 1 if unit == "%" else 2
+    digits = 0 if unit in ("MB", "/s") else 1 if unit == "%" else 2
     return f"{value:.{digits}f} {unit}"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-Control = Literal["checkbox", "integer", "number", "text", "choice", "choices", "json"]
+Control = Literal["checkbox", "integer", "number", "text", "lines", "picture", "choice", "choices", "json", "hidden"]
 _CONTROLS: Mapping[str, Control] = {
     "boolean": "checkbox",
     "integer": "integer",
@@ -20,7 +20,11 @@ _CONTROLS: Mapping[str, Control] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormField:
-    """One argument. `control` says how to ask for it; `value` is its default, None for one that must be given."""
+    """One argument. `control` says how to ask for it; `value` is its default, None for one that must be given.
+
+    It follows from the type; `json_schema_extra={"control": …}` says it where that is not enough: a text that is a
+    `picture` (base64) or has many `lines`, an argument that people are not asked for (`hidden`).
+    """
 
     name: str
     label: str  # `Field(title=…)`
@@ -63,6 +67,9 @@ def _field(model: type[BaseModel], name: str, facts: Mapping[str, Any], parts: M
 
 
 def _control(kind: Mapping[str, Any], choices: Any, *, several: bool) -> Control:
+    if "control" in kind:
+        said: Control = kind["control"]
+        return said
     if choices:
         return "choices" if several else "choice"
     return _CONTROLS.get(kind.get("type", ""), "json")
@@ -73,6 +80,8 @@ def _resolved(facts: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, A
     resolved = dict(facts)
     for several in ("anyOf", "oneOf", "allOf"):
         real = [one for one in resolved.pop(several, ()) if one.get("type") != "null"]
+        if real and {one.get("type") for one in real} <= {"integer", "number"}:
+            real = [next((one for one in real if one["type"] == "number"), real[0])]
         if len(real) == 1:
             resolved = {**_resolved(real[0], parts), **resolved}
     if "$ref" in resolved:

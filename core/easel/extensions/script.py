@@ -5,9 +5,9 @@ Positional `script_args` follow the order of the model's fields; missing ones ge
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from easel.errors import BadRequest, ExtensionError, UnknownName
 
@@ -26,6 +26,9 @@ class Script:
     `title` is what requests name (any case). A selectable script is chosen by `script_name`; an `always_on` one takes
     its arguments from `alwayson_scripts` and runs with its defaults when not mentioned. A `variadic` one takes any
     number of equal arguments: its model's only field is the list of them.
+
+    For the page's form: `choices(tab)` gives what there is to choose from at the time, by argument. `preview` names a
+    task of the same extension that takes the same arguments (of a variadic script, one entry) and answers pictures.
     """
 
     title: str
@@ -33,6 +36,17 @@ class Script:
     always_on: bool = False
     tabs: tuple[TabName, ...] = ("txt2img", "img2img")
     variadic: bool = False
+    choices: Callable[[TabName], Mapping[str, Sequence[str]]] | None = None
+    preview: str = ""
+
+    @property
+    def entry(self) -> type[BaseModel]:
+        """The model of what people fill in: the arguments, or of a variadic script one entry of its list."""
+        if not self.variadic:
+            return self.arguments
+        (listed,) = self.arguments.model_fields.values()
+        found: type[BaseModel] = _model_in(listed.annotation)
+        return found
 
     def __post_init__(self) -> None:
         """Refuse what is no title or no pydantic model, while the author's own code is running."""
@@ -83,6 +97,14 @@ class Script:
             value=first["input"],
             allowed=allowed,
         )
+
+
+def _model_in(annotation: Any) -> Any:
+    """The pydantic model in `list[Model | None]`."""
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    found = (_model_in(part) for part in get_args(annotation))
+    return next((model for model in found if model is not None), None)
 
 
 @dataclass(frozen=True, slots=True)

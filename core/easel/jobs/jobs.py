@@ -18,6 +18,7 @@ from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, J
 from easel.jobs.fairness import FairQueue
 from easel.jobs.record import Once, Record
 from easel.jobs.shelf import Shelf
+from easel.jobs.tally import Tally
 from easel.values.job import Job, JobState, Progress
 from easel.values.request import GenerationRequest
 from easel.values.result import ReportLine, Result
@@ -76,6 +77,7 @@ class Jobs:
         self._max_in_flight, self._max_waiting = max_in_flight, max_waiting
         self._max_delivery, self._deadline = max_delivery, deadline
         self._admit, self._job_changed = admit, job_changed
+        self.tally = Tally()
         self._lock = threading.RLock()
         self._queue: FairQueue[Record] = FairQueue()
         self._running: OrderedDict[str, Record] = OrderedDict()
@@ -104,14 +106,24 @@ class Jobs:
         name: str = "",
         once: Once | None = None,
         told: Sequence[ReportLine] = (),
+        id: str = "",
+        created: float = 0.0,
     ) -> Job:
-        """Queue a request; sent `once` before, the earlier job is the answer, unless that failed or was cancelled.
+        """Queue a request; `id` and `created` (Unix time) are a task's own, so that a second run is the same job.
 
+        Sent `once` before, the earlier job is the answer, unless that failed or was cancelled.
         Errors: JobRefused (line full, refused by an `admit_job` hook), BadRequest (a key used for something else).
         """
         if (earlier := self._earlier(user, once)) is not None:
             return earlier
-        job = Job(id=uuid.uuid4().hex, user=user, name=name, request=request, told=tuple(told))
+        job = Job(
+            id=id or uuid.uuid4().hex,
+            user=user,
+            name=name,
+            request=request,
+            created=created or time.time(),
+            told=tuple(told),
+        )
         self._admit(job)
         record = Record(job, once)
         with self._lock:
@@ -125,6 +137,7 @@ class Jobs:
             if once is not None:
                 self._once[user, once.key] = record
             self._queue.put(user, record)
+            self.tally.accept(job)
         self._changed(record)
         self._dispatch()
         return job
@@ -160,6 +173,11 @@ class Jobs:
         """Every job that is known, the newest last; finished ones for a while."""
         with self._lock:
             return [record.job for record in (*self._finished, *self._records.values())]
+
+    def kept(self) -> tuple[int, int]:
+        """Finished jobs whose pictures are kept, and the bytes of those."""
+        with self._lock:
+            return self._finished.kept()
 
     def find(self, name: str) -> Job | None:
         """The newest job with this id or client's name, finished ones included for a while."""
@@ -325,6 +343,7 @@ class Jobs:
             if record.state.final:
                 return
             record.state = state
+            self.tally.end(record.job, state, outcome, time.time())
             promise = record.outcome
             self._records.pop(record.job.id, None)
             record.job.progress = replace(record.job.progress, preview=None)

@@ -43,5 +43,9 @@ class Shelf(Generic[T]):
         """The item of that id, while it is here."""
         return self._items.get(key)
 
+    def kept(self) -> tuple[int, int]:
+        """How many items have their outcome still, and the bytes of those."""
+        return len(self._sizes), sum(self._sizes.values())
+
     def __iter__(self) -> Iterator[T]:
         return iter(tuple(self._items.values()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from easel.files import ScopedFiles
 from easel.hookspecs import hookimpl
 from easel.imaging.encode import MAX_SIDE, encode, format_of, holds
+from easel.killpoints import killpoint
+from easel.outputs.journal import Journal
 from easel.outputs.naming import picture_path
 from easel.values.image import Image, SavedImage
 from easel.values.job import Job
@@ -17,8 +19,8 @@ class OutputSaver:
     whole or not at all.
     """
 
-    def __init__(self, files: ScopedFiles) -> None:
-        self._files = files
+    def __init__(self, files: ScopedFiles, journal: Journal) -> None:
+        self._files, self._journal = files, journal
 
     @hookimpl(trylast=True)
     def save_image(self, image: Image, job: Job) -> SavedImage:
@@ -61,9 +63,16 @@ class OutputSaver:
         folder = self._files.relative(asked) if asked else "outputs"
         stem = picture_path(image, job)
         path = self._files.relative(f"{folder}/{stem}.{extension}".removeprefix("/"))
+        if job.request.output.journal:
+            self._journal.note(job.id, path)
+        killpoint("saving")
         self._files.write(path, data)
+        killpoint("saved")
         if job.request.options.save_txt and image.kind == "result":
-            self._files.write(f"{path.removesuffix(extension)}txt", f"{image.infotext}\n".encode())
+            text = f"{path.removesuffix(extension)}txt"
+            if job.request.output.journal:
+                self._journal.note(job.id, text)
+            self._files.write(text, f"{image.infotext}\n".encode())
         return path
 
 

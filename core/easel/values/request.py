@@ -80,6 +80,7 @@ class Output:
     save: bool = False
     send: bool = True
     save_dir: str | None = None  # below the data folder; None: outputs/
+    journal: bool = False  # note each path before it is written (tasks of the queue)
     do_not_save_grid: bool = False
 
 

@@ -15,6 +15,7 @@ from easel.files import ScopedFiles
 from easel.imaging.faces import FaceRestorer
 from easel.imaging.upscale import Upscaler, all_upscalers
 from easel.models.store import Kind, ModelStore
+from easel.outputs.journal import Journal
 from easel.outputs.saver import OutputSaver
 from easel.pipeline.pictures import Pictures
 from easel.pipeline.road import Road
@@ -120,6 +121,11 @@ def data_files(settings: Settings) -> ScopedFiles:
     return ScopedFiles(settings.data_dir, denied=tuple(denied))
 
 
+def journal(settings: Settings) -> Journal:
+    """Where the pictures of unfinished tasks are noted."""
+    return Journal(settings.state_dir / "unfinished")
+
+
 def build_workplace(settings: Settings) -> Workplace:
     """The workplace of a real worker: the tick engine on the settings' device. Imports torch."""
     for name in _QUIET:
@@ -157,7 +163,7 @@ def _device(settings: Settings) -> str:
 def assemble(settings: Settings, store: ModelStore, engine: Engine, extensions: Registry | None = None) -> Workplace:
     """Extensions (default: those that the settings allow) and road around an engine."""
     extensions = extensions or extension_registry(settings)
-    extensions.load([Pictures(), Upkeep(), OutputSaver(data_files(settings))])
+    extensions.load([Pictures(), Upkeep(), OutputSaver(data_files(settings), journal(settings))])
     workplace = Workplace(settings, store, engine, extensions, Road(engine, extensions.hold))
     extensions.start(workplace)
     return workplace

@@ -114,7 +114,8 @@ class Recipes(Extension):
         """A tab of the page."""
         return Tab("Recipes", self._build_tab)
 
-    def _build_tab(self) -> None:
+    def _build_tab(self, page: Any) -> None:
         import gradio  # only where there is a page
 
-        gradio.Markdown("What an extension can do.")
+        words = gradio.Textbox(label=page.text("Prompt"), value="a cat at night")
+        page.send(gradio.Button(page.text("to txt2img")), to="txt2img", fill=["prompt"], inputs=[words])

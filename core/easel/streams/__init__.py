@@ -1,0 +1,1 @@
+"""EAS streams: the input and the sink of an asynchronous service, who takes items, and where they are kept."""

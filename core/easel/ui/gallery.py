@@ -1,0 +1,143 @@
+"""The pictures of a job: thumbnails, the chosen one large, what it was made from, and what can be done with it.
+
+The HTML is made here; choosing, the large view and the keys are `page.js`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import gradio as gr
+from PIL import Image as Pillow
+
+from easel.api.infotext_fields import fields_of
+from easel.errors import EaselError, NotFound
+from easel.prompt.infotext import parse_infotext
+from easel.values.result import Result
+
+if TYPE_CHECKING:
+    from easel.app import Easel
+    from easel.ui.page import Page
+    from easel.values.image import SavedImage
+    from easel.values.job import Job
+    from easel.values.user import User
+
+SENT = ("picture", "prompt", "negative_prompt", "width", "height", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The components that show a job: `progress` while it runs, `pictures`, and the hidden id of the job."""
+
+    progress: gr.HTML
+    pictures: gr.HTML
+    job: gr.Textbox
+
+
+def build_gallery(page: Page, name: str, others: Sequence[tuple[str, str, str]]) -> Gallery:
+    """A gallery with its buttons. `others`: symbol, place and title of where pictures can be sent."""
+    with gr.Column(elem_id=f"{name}_results", elem_classes="easel-results", min_width=320):
+        progress = gr.HTML("", elem_id=f"{name}_progress", elem_classes="easel-bare")
+        pictures = gr.HTML(empty_gallery(), elem_id=f"{name}_gallery", elem_classes="easel-bare")
+        job = gr.Textbox("", visible="hidden", elem_id=f"{name}_job", show_label=False, container=False)
+        with gr.Row(elem_classes="easel-row easel-actions"):
+            for symbol, place, title in others:
+                label = f"{symbol} {page.text(title)}"
+                button = gr.Button(
+                    label, elem_id=f"{name}_send_{place}", elem_classes="easel-tool", min_width=40, scale=0
+                )
+                chosen = f"(job) => easel.chosen('{name}', job)"
+                page.send(button, to=place, fill=SENT, inputs=[job], fn=_sending(page), js=chosen)
+    return Gallery(progress, pictures, job)
+
+
+def _sending(page: Page) -> Callable[..., Any]:
+    def send(chosen: str, request: gr.Request) -> tuple[Any, ...]:
+        """The picture `job/number` and what it was made from. Errors: gr.Error."""
+        job_id, _, number = chosen.partition("/")
+        if not job_id:
+            raise gr.Error(page.text("There is no picture yet"), duration=4)
+        try:
+            image, pixels = picture_of(page.app, page.user(request), job_id, int(number or 0))
+        except EaselError as error:
+            raise gr.Error(error.message) from error
+        told = fields_of(parse_infotext(image.infotext)) if image.infotext else {}
+        seed = int(told["seed"]) if "seed" in told else gr.skip()
+        texts = told.get("prompt", gr.skip()), told.get("negative_prompt", gr.skip())
+        return pixels, *texts, pixels.width, pixels.height, seed  # a hires pass's size, not the one it began with
+
+    return send
+
+
+def picture_of(app: Easel, user: User, job_id: str, number: int) -> tuple[SavedImage, Pillow.Image]:
+    """A picture of one of the user's jobs. Errors: NotFound."""
+    job = own_job(app, user, job_id)
+    outcome = app.jobs.outcome(job)
+    if not isinstance(outcome, Result) or not 0 <= number < len(outcome.images):
+        raise NotFound("this job has no such picture")
+    image = outcome.images[number]
+    return image, opened(image)
+
+
+def opened(image: SavedImage) -> Pillow.Image:
+    """Its pixels."""
+    return Pillow.open(io.BytesIO(image.data)).convert("RGB")
+
+
+def own_job(app: Easel, user: User, job_id: str) -> Job:
+    """One of the user's jobs. Errors: NotFound."""
+    job = app.jobs.find(job_id) if job_id else None
+    if job is None or not (user.admin or job.user == user.name):
+        raise NotFound("there is no such job")
+    return job
+
+
+def empty_gallery() -> str:
+    """Where pictures will be."""
+    return '<div class="easel-gallery easel-empty"><div class="easel-stage"><span>▣</span></div></div>'
+
+
+def gallery_html(page: Page, job: Job, result: Result, seconds: float) -> str:
+    """The pictures of a finished job. `seconds`: how long it took."""
+    if not result.images:
+        return f'<div class="easel-gallery easel-empty"><p>{escape(page.text("No picture was made."))}</p></div>'
+    thumbs = "".join(_thumb(job, number, image) for number, image in enumerate(result.images))
+    about = "".join(
+        f'<div class="easel-infotext" data-index="{number}">{_infotext(image)}</div>'
+        for number, image in enumerate(result.images)
+    )
+    taken = f"{page.text('Time taken')}: {seconds:.1f} s"
+    told = "".join(f'<p class="easel-warning">{escape(text)}</p>' for text in _warnings(job, result))
+    return (
+        f'<div class="easel-gallery" data-job="{job.id}"><div class="easel-stage" tabindex="0"></div>'
+        f'<div class="easel-thumbs">{thumbs}</div>'
+        f'<div class="easel-links"><a class="easel-save" download>↓ {escape(page.text("Save"))}</a>'
+        f'<a href="easel/v1/jobs/{job.id}/images.zip" download>▤ Zip</a></div>'
+        f'{about}<p class="easel-time">{escape(taken)}</p>{told}</div>'
+    )
+
+
+def _thumb(job: Job, number: int, image: SavedImage) -> str:
+    source = f"easel/v1/jobs/{job.id}/images/{number}"
+    kept = f"file={quote(image.path)}" if image.path else ""
+    name = image.path.rpartition("/")[2] if image.path else f"{job.id[:8]}-{number}.{image.format}"
+    return (
+        f'<button class="easel-thumb" data-index="{number}" data-src="{source}" data-file="{escape(kept)}" '
+        f'data-seed="{image.seed}" data-subseed="{image.subseed}" data-name="{escape(name)}" '
+        f'aria-label="{image.kind} {number + 1}"><img src="{source}" alt=""></button>'
+    )
+
+
+def _infotext(image: SavedImage) -> str:
+    lines = image.infotext.split("\n")
+    return "".join(f"<p>{escape(line)}</p>" for line in lines if line)
+
+
+def _warnings(job: Job, result: Result) -> list[str]:
+    ignored = [f"{line.item}: {line.reason}" for line in job.told if line.outcome == "ignored"]
+    return [*ignored, *(text for text in result.warnings if text not in ignored)]

@@ -1,0 +1,265 @@
+"""The page among the routes of the service: `/`, its files, and what its events call.
+
+Every build of the page lives below a prefix of its own (`/page/<id>/`). A reload makes a new build, which whoever opens
+`/` from then on gets; pages that are open keep theirs, and a build goes when the last of them has been closed for a
+while. Who may call was decided before (`Gatekeeper`); here stands which of gradio's routes exist at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+from starlette.types import Message, Receive, Scope, Send
+
+from easel.errors import Forbidden, NotFound, TooLarge
+
+if TYPE_CHECKING:
+    from gradio.routes import App
+
+log = logging.getLogger(__name__)
+_FILES = ("/assets/", "/static/")  # of gradio's own; the same in every build
+_NAMES = ("/theme.css", "/manifest.json", "/favicon.ico")
+_READ = ("/config", "/gradio_api/info", "/gradio_api/startup-events", "/gradio_api/queue/data", *_NAMES)
+_READ_BELOW = ("/gradio_api/heartbeat/", "/gradio_api/file=", *_FILES)
+_ASK = tuple(
+    f"/gradio_api/{name}" for name in ("queue/join", "run/predict", "upload", "cancel", "reset", "component_server")
+)
+_OPEN = ("/gradio_api/heartbeat/", "/gradio_api/queue/data", "/gradio_api/upload_progress")  # event streams
+_LARGEST_CALL = 8 << 20  # bytes of an event's arguments; files are uploaded before and only named in it
+_IDLE = 90.0  # seconds after which a build that no open page uses is let go
+_FOR_EVER = "public, max-age=31536000, immutable"  # the names of the assets hold their hash
+
+
+@dataclass(eq=False)
+class Build:
+    """One build of the page and who uses it. `ended` is set to let it go."""
+
+    id: str
+    app: App
+    pages: int = 0  # that are open: each holds one event stream open
+    used: float = field(default_factory=time.monotonic)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class PageMount(BaseRoute):
+    """The page as one route of the service. `make` builds a page, in a thread."""
+
+    def __init__(self, make: Callable[[], App]) -> None:
+        self._make = make
+        self._builds: dict[str, Build] = {}
+        self._lives: set[asyncio.Task[None]] = set()
+        self._streams: set[asyncio.Task[None]] = set()
+        self._first: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reloading = asyncio.Lock()
+
+    def router(self) -> APIRouter:
+        """The page as a part of a service, which starts and ends it."""
+        return APIRouter(routes=[self], lifespan=self._lifespan)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: object) -> AsyncIterator[None]:
+        """Begin the first build, beside whatever else the service does; who asks for the page meanwhile waits."""
+        self._loop = asyncio.get_running_loop()
+        self._first = asyncio.create_task(self.reload())
+        try:
+            yield
+        finally:
+            await self._close()
+
+    def reload_from_thread(self) -> None:
+        """`reload` for other threads, which wait for it. Errors: the same."""
+        if self._loop is not None:
+            fresh = contextvars.Context()  # gradio marks that of a listener, in which components are no part of a page
+            fresh.run(asyncio.run_coroutine_threadsafe, self.reload(), self._loop).result()
+
+    async def reload(self) -> None:
+        """Make a new build, for whoever loads the page from now on. Errors: what building raises; all stays then."""
+        async with self._reloading:
+            begin, name = time.perf_counter(), secrets.token_hex(6)
+            app = await asyncio.to_thread(self._make)
+            build, ready = Build(name, app), asyncio.Event()
+            life = asyncio.create_task(_live(build, ready))
+            self._lives.add(life)
+            life.add_done_callback(self._lives.discard)
+            await ready.wait()
+            self._builds[name] = build
+            log.info("the page is ready (%.1f s)", time.perf_counter() - begin)
+        self._drop_unused()
+
+    def end_streams(self) -> None:
+        """The service stops: end the event streams, which pages that are open would hold for ever."""
+        for stream in tuple(self._streams):
+            stream.cancel()
+
+    async def _close(self) -> None:
+        if self._first is not None:
+            self._first.cancel()
+        self.end_streams()
+        for build in self._builds.values():
+            build.ended.set()
+        if self._lives:
+            await asyncio.wait(self._lives, timeout=5)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Is it the page's?"""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        path, method = scope["path"], scope["method"]
+        if path.startswith("/page/"):
+            return Match.FULL, {}
+        ours = path == "/" or path in _NAMES or path.startswith(_FILES)
+        return (Match.FULL if ours and method in ("GET", "HEAD") else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a call of the page. Errors: NotFound, Forbidden, TooLarge."""
+        path = scope["path"]
+        if path.startswith("/page/"):
+            name, _, rest = path.removeprefix("/page/").partition("/")
+            build, rest = self._builds.get(name), f"/{rest}"
+            if build is None:
+                raise NotFound("this page is out of date: load it again")
+            if not _allowed(scope["method"], rest):
+                raise NotFound("the page has no such route")
+        else:
+            build, rest = await self._current(), path
+        build.used = time.monotonic()
+        if scope["method"] == "POST" and rest != "/gradio_api/upload":
+            receive = _replay(await _checked(receive))
+        if rest.startswith(_FILES):
+            send = _kept(send)
+        root = f"{scope.get('root_path', '')}/page/{build.id}"
+        inner = {**_plain(scope), "path": root + rest, "raw_path": (root + rest).encode(), "root_path": root}
+        if rest.startswith(_OPEN):
+            await self._stream(build, inner, receive, send)
+        else:
+            await build.app(inner, receive, send)
+        if rest == "/":
+            self._drop_unused()
+
+    async def _stream(self, build: Build, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an event stream through, and end it when the service stops."""
+        stream = asyncio.ensure_future(build.app(scope, receive, send))
+        self._streams.add(stream)
+        beating = "/heartbeat/" in scope["path"]
+        build.pages += beating
+        try:
+            await asyncio.wait({stream})
+        finally:
+            stream.cancel()
+            build.pages -= beating
+            build.used = time.monotonic()
+            self._streams.discard(stream)
+        if not stream.cancelled():
+            stream.result()
+
+    async def _current(self) -> Build:
+        """The newest build; waits for the first."""
+        if not self._builds and self._first is not None:
+            await asyncio.shield(self._first)
+        if not self._builds:
+            raise HTTPException(503, "the page is not there yet")
+        return next(reversed(self._builds.values()))
+
+    def _drop_unused(self) -> None:
+        oldest = time.monotonic() - _IDLE
+        for build in list(self._builds.values())[:-1]:
+            if build.pages == 0 and build.used < oldest:
+                build.ended.set()
+                del self._builds[build.id]
+
+
+async def _live(build: Build, ready: asyncio.Event) -> None:
+    """A build's life, in one task from its start to its end."""
+    blocks = build.app.get_blocks()
+    async with build.app.router.lifespan_context(build.app):
+        blocks.run_startup_events()  # type: ignore[no-untyped-call]
+        await blocks.run_extra_startup_events()  # type: ignore[no-untyped-call]
+        ready.set()
+        await build.ended.wait()
+        build.app.stop_event.set()
+        blocks.is_running = False
+        await asyncio.to_thread(blocks._queue.close)
+
+
+def _plain(scope: Scope) -> Scope:
+    """A call without what the service's own router wrote on it."""
+    return {name: value for name, value in scope.items() if name not in ("app", "router", "route", "fastapi")}
+
+
+def _allowed(method: str, path: str) -> bool:
+    if method in ("GET", "HEAD"):
+        return path in ("/", *_READ) or path.startswith((*_READ_BELOW, *_OPEN))
+    return method == "POST" and path.rstrip("/") in _ASK
+
+
+async def _checked(receive: Receive) -> bytes:
+    """The body of an event. What it names as a file must be one of the page's: gradio would fetch a URL.
+
+    Errors: TooLarge, Forbidden.
+    """
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = message.get("more_body", False)
+        if size > _LARGEST_CALL:
+            raise TooLarge(f"an event of the page is larger than {_LARGEST_CALL >> 20} MB")
+    body = b"".join(parts)
+    try:
+        said = json.loads(body) if body else None
+    except ValueError:
+        said = None  # gradio answers that it is no JSON
+    if any("://" in path[:16] or path.startswith("//") for path in _named_files(said)):
+        raise Forbidden("a URL is no file of this page")
+    return body
+
+
+def _named_files(said: Any) -> Iterator[str]:
+    waiting = [said]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if isinstance(path := one.get("path"), str):
+                yield path
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+
+
+def _replay(body: bytes) -> Receive:
+    sent = False
+
+    async def receive() -> Message:
+        nonlocal sent
+        if sent:
+            await asyncio.Event().wait()  # the answer is a short one: nobody waits for the caller to hang up
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _kept(send: Send) -> Send:
+    async def kept(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            MutableHeaders(scope=message)["Cache-Control"] = _FOR_EVER
+        await send(message)
+
+    return kept

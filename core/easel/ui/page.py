@@ -1,0 +1,245 @@
+"""The page as gradio `Blocks`: a row of pickers on top, and one tab after the other.
+
+A tab is a module of `easel.ui.tabs` with `TITLE` (English; shown translated) and `build(page)`, which makes the tab's
+components: it is called inside the tab's `gr.Tab`, once for each build of the page. `tabs` below lists them in order.
+Extensions' tabs (`register_tabs`) follow by their `order`.
+
+What tabs share is the `Page`:
+
+- `page.app`: the service. gradio is never the source of truth; a tab asks the app and shows what it says.
+- `page.text("Generate")`: a text in the page's language. Every text that people read goes through it.
+- `page.user(request)`: whose event it is, for a listener with a parameter `request: gr.Request`.
+- `page.places["txt2img"] = Place(tab="txt2img", parts={"prompt": …})`: what others may fill; a tab says so when built.
+- `page.send(button, to="txt2img", fill=["prompt"], inputs=[box])`: a click fills the place and opens its tab, which may
+  be built later.
+- `page.tool("↙", "txt2img_paste", title)`: a small button with a title that is shown when the mouse rests on it.
+- `page.checkpoint`, `page.vae`: the pickers on top.
+- `page.on_load(fn, inputs, outputs)`: for whoever opens the page; what is built is the same for everybody.
+- `page.reload()`: makes a new build of the page and waits for it; whoever loads the page from then on gets it (call it
+  in a listener that is no coroutine).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from html import escape
+from importlib import import_module, resources
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from fastapi import FastAPI
+from gradio.components import Component
+from gradio.routes import App
+from starlette.routing import Mount
+
+from easel.api.auth import user_of
+from easel.ui.localization import spoken, translator
+from easel.ui.pickers import build_pickers, connect_pickers
+
+if TYPE_CHECKING:
+    from easel.app import Easel
+    from easel.extensions.hooks import Owned
+    from easel.values.user import User
+
+log = logging.getLogger(__name__)
+TABS = ("txt2img", "img2img", "extras", "png_info")
+LAST_TABS = ("jobs", "usage", "settings", "extensions")  # after those of extensions
+_CACHE = (3600, 24 * 3600)  # every hour, files of events go that are older than a day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What others may fill in a tab: its components by name (`prompt`, `negative_prompt`, `picture`, `width` …).
+
+    `tab` is the id of the tab to open, `inner` a row of tabs in it and the id of one of these.
+    """
+
+    tab: str
+    parts: Mapping[str, Component]
+    inner: tuple[gr.Tabs, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Link:
+    button: gr.Button
+    to: str
+    fill: Sequence[str]
+    inputs: Sequence[Component]
+    fn: Callable[..., Any]
+    js: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the tabs of one build share; see the module."""
+
+    app: Easel
+    text: Callable[[str], str]
+    reload: Callable[[], None]
+    blocks: gr.Blocks
+    tabs: gr.Tabs
+    checkpoint: gr.Dropdown
+    vae: gr.Dropdown
+    places: dict[str, Place] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    _links: list[_Link] = field(default_factory=list)
+
+    def tool(self, symbol: str, elem_id: str, title: str) -> gr.Button:
+        """A small button; `title` (English) says what it does."""
+        self.titles[elem_id] = self.text(title)
+        return gr.Button(symbol, elem_id=elem_id, elem_classes="easel-tool", scale=0, min_width=40, size="sm")
+
+    def user(self, request: gr.Request) -> User:
+        """Whose event it is."""
+        assert request.request is not None  # as it is in a listener
+        return user_of(request.request)
+
+    def on_load(
+        self,
+        fn: Callable[..., Any] | None,
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+        js: str | None = None,
+    ) -> None:
+        """Call `fn` whenever somebody opens the page: what is built is the same for all of them."""
+        self.blocks.load(fn, list(inputs), list(outputs), js=js, show_progress="hidden", api_visibility="private")
+
+    def send(
+        self,
+        button: gr.Button,
+        *,
+        to: str,
+        fill: Sequence[str],
+        inputs: Sequence[Component],
+        fn: Callable[..., Any] | None = None,
+        js: str | None = None,
+    ) -> None:
+        """Let a click put what `fn(*inputs)` returns (without it: the inputs) into a place and open its tab.
+
+        `fill` names parts of the place, in the order of what is returned; those that it lacks are left out. `js`
+        changes the inputs first, in the browser.
+        """
+        self._links.append(_Link(button=button, to=to, fill=fill, inputs=inputs, fn=fn or _as_given, js=js))
+
+    def link(self) -> None:
+        """Connect the buttons, once all tabs are there; one whose place is not on this page disappears."""
+        for one in self._links:
+            place = self.places.get(one.to)
+            if place is None:
+                one.button.visible = False
+                continue
+            known = [name in place.parts for name in one.fill]
+            event = one.button.click(
+                _only(one.fn, known),
+                list(one.inputs),
+                [place.parts[name] for name in one.fill if name in place.parts],
+                js=one.js,
+                show_progress="hidden",
+                api_visibility="private",
+            )
+            opened = [(self.tabs, place.tab), *([place.inner] if place.inner else [])]
+            tabs, ids = zip(*opened, strict=True)
+            event.success(_selecting(ids), None, list(tabs), show_progress="hidden", api_visibility="private")
+
+
+def make_page(app: Easel, reload: Callable[[], None]) -> App:
+    """Build the page as an ASGI application. Errors: what a tab of ours raises."""
+    with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=_CACHE) as blocks:
+        text = translator(app)
+        checkpoint, vae, refresh = build_pickers(app, text)
+        with gr.Tabs(elem_id="easel-tabs") as tabs:
+            page = Page(app=app, text=text, reload=reload, blocks=blocks, tabs=tabs, checkpoint=checkpoint, vae=vae)
+            hidden = {name.casefold() for name in app.settings.always_hide_tabs}
+            for name in TABS:
+                _tab(page, name, hidden)
+            for owned in sorted(app.extensions.hooks.tabs, key=lambda one: one.value.order):
+                if owned.value.title.casefold() not in hidden:
+                    _extension_tab(page, owned)
+            for name in LAST_TABS:
+                _tab(page, name, hidden)
+        page.link()
+        connect_pickers(page, blocks, refresh)
+        gr.HTML(f"<template id='easel-titles'>{escape(json.dumps(page.titles))}</template>", visible="hidden")
+    return _served(blocks, app.settings.theme, str(app.options.get("localization")))
+
+
+def _tab(page: Page, name: str, hidden: Collection[str]) -> None:
+    module = import_module(f"easel.ui.tabs.{name}")
+    if name in hidden or module.TITLE.casefold() in hidden:
+        return
+    with gr.Tab(page.text(module.TITLE), id=name, elem_id=f"easel-tab-{name}"):
+        module.build(page)
+
+
+def _extension_tab(page: Page, owned: Owned) -> None:
+    """An extension's tab; one that cannot be built says so in its place."""
+    tab = owned.value
+    with gr.Tab(page.text(tab.title), id=f"{owned.extension}/{tab.title}"):
+        try:
+            tab.build(page)
+        except Exception as error:  # an extension's
+            log.exception("extension %s: its tab %s cannot be built", owned.extension, tab.title)
+            gr.Markdown(f"{page.text('This tab cannot be shown')}: {type(error).__name__}")
+
+
+def _served(blocks: gr.Blocks, theme: str | None, language: str) -> App:
+    """`theme`: light, dark, None for what the browser prefers."""
+    files = resources.files(__package__)
+    script = files.joinpath("page.js").read_text("utf-8")
+    blocks.queue(default_concurrency_limit=None, api_open=False)
+    outer = FastAPI()
+    gr.mount_gradio_app(
+        outer,
+        blocks,
+        "/",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        show_error=True,
+        enable_monitoring=False,
+        mcp_server=False,
+        pwa=False,
+        theme=_theme(),
+        css="".join(files.joinpath(name).read_text("utf-8") for name in ("page.css", "markup.css")),
+        head=f"<script>{spoken(language)}\nwindow.easelTheme = {json.dumps(theme)};\n{script}</script>",
+    )
+    mounted = outer.router.routes[-1]
+    assert isinstance(mounted, Mount) and isinstance(mounted.app, App)
+    return mounted.app
+
+
+def _theme() -> gr.themes.Base:
+    """Dense, in the system's own fonts: gradio's would come from elsewhere."""
+    return gr.themes.Default(
+        primary_hue="orange",
+        neutral_hue="gray",
+        spacing_size="sm",
+        radius_size="sm",
+        text_size="sm",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"],
+        font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+    )
+
+
+def _as_given(*values: Any) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def _only(fn: Callable[..., Any], known: Sequence[bool]) -> Callable[..., Any]:
+    """`fn`, of whose values those that have no component are left out; it keeps its parameters, which gradio reads."""
+
+    @wraps(fn)
+    def filtered(*args: Any) -> Any:
+        values = fn(*args)
+        values = values if len(known) > 1 else (values,)
+        return _as_given(*(value for value, kept in zip(values, known, strict=True) if kept))
+
+    return filtered
+
+
+def _selecting(ids: Sequence[str]) -> Callable[[], Any]:
+    return lambda: _as_given(*(gr.Tabs(selected=one) for one in ids))

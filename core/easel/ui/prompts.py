@@ -1,0 +1,111 @@
+"""The top of a generation tab: prompts with their token counters, styles, Generate, and the small buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from easel.errors import EaselError
+from easel.models.store import STARTER
+from easel.prompt.chunks import CHUNK_LENGTH, Chunker
+from easel.prompt.schedule import conditions
+from easel.prompt.styles import Style, finished, styles_of
+from easel.prompt.syntax import extract_networks
+from easel.prompt.tokenizer import ClipTokenizer
+from easel.ui import choices
+
+if TYPE_CHECKING:
+    from easel.app import Easel
+    from easel.ui.page import Page
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The components at the top."""
+
+    prompt: gr.Textbox
+    negative: gr.Textbox
+    styles: gr.Dropdown
+    generate: gr.Button
+    interrupt: gr.Button
+    skip: gr.Button
+    paste: gr.Button
+
+
+def build_prompts(page: Page, kind: str) -> Prompts:
+    """Prompts on the left, what to do with them on the right."""
+    _ = page.text
+    with gr.Row(elem_id=f"{kind}_toprow", elem_classes="easel-toprow"):
+        with gr.Column(scale=6, min_width=320, elem_classes="easel-prompts"):
+            prompt = _box(
+                page, f"{kind}_prompt", _("Prompt"), _("Prompt (Ctrl+Enter generates, Alt+Enter skips, Esc interrupts)")
+            )
+            negative = _box(page, f"{kind}_neg_prompt", _("Negative prompt"), _("Negative prompt"))
+        with gr.Column(scale=1, min_width=240, elem_classes="easel-doing"):
+            with gr.Row(elem_classes="easel-row easel-go"):
+                generate = gr.Button(_("Generate"), variant="primary", elem_id=f"{kind}_generate")
+                interrupt = gr.Button(
+                    _("Interrupt"), variant="stop", elem_id=f"{kind}_interrupt", elem_classes="easel-stop"
+                )
+                skip = gr.Button(_("Skip"), variant="secondary", elem_id=f"{kind}_skip", elem_classes="easel-stop")
+            with gr.Row(elem_classes="easel-row easel-toolrow"):
+                paste = page.tool("↙", f"{kind}_paste", "Read generation data from the prompt into the page")
+                clear = page.tool("✕", f"{kind}_clear_prompt", "Clear the prompts")
+                apply = page.tool("✎", f"{kind}_style_apply", "Write the chosen styles into the prompts")
+            styles = gr.Dropdown(
+                choices.styles(page.app),
+                value=[],
+                multiselect=True,
+                label=_("Styles"),
+                show_label=False,
+                container=False,
+                elem_id=f"{kind}_styles",
+                elem_classes="easel-styles",
+            )
+    clear.click(None, None, [prompt, negative], js="() => ['', '']", **QUIET)
+    apply.click(_applying(page.app), [prompt, negative, styles], [prompt, negative, styles], **QUIET)
+    return Prompts(prompt, negative, styles, generate, interrupt, skip, paste)
+
+
+def _box(page: Page, name: str, label: str, placeholder: str) -> gr.Textbox:
+    counter = gr.HTML(_count_html(0, 1), elem_id=f"{name}_tokens", elem_classes="easel-tokens")
+    box = gr.Textbox(
+        label=label, show_label=False, placeholder=placeholder, lines=3, max_lines=12, elem_id=name, container=False
+    )
+    box.change(_counting(page.app), box, counter, trigger_mode="always_last", api_visibility="private", **QUIET)
+    return box
+
+
+def _counting(app: Easel) -> Callable[[str], str]:
+    chunker = Chunker(ClipTokenizer.from_folder(STARTER / "tokenizer"))
+
+    def count(text: str) -> str:
+        """Tokens of a prompt and how many there is room for; a question mark while it is not well-formed."""
+        try:
+            plain, _tags = extract_networks(text or "")
+            stages = (stage.text for one in conditions(plain, 20) for stage in one.schedule)
+            chunked = [chunker.chunk(one) for one in stages]
+        except EaselError:
+            return '<span class="easel-count">?</span>'
+        return _count_html(max(one.token_count for one in chunked), max(len(one.chunks) for one in chunked))
+
+    return count
+
+
+def _count_html(tokens: int, chunks: int) -> str:
+    return f'<span class="easel-count">{tokens}/{chunks * CHUNK_LENGTH}</span>'
+
+
+def _applying(app: Easel) -> Callable[..., tuple[str, str, list[str]]]:
+    def apply(prompt: str, negative: str, names: list[str]) -> tuple[str, str, list[str]]:
+        """The prompts with the styles written in."""
+        known: Mapping[str, Style] = {style.name: style for style in styles_of(app.settings)}
+        chosen = [known[name].texts for name in names if name in known]
+        return *finished(prompt, negative, chosen, comments=False), []
+
+    return apply

@@ -1,0 +1,93 @@
+"""What a picture says about how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from easel.errors import EaselError
+from easel.imaging.decode import open_picture
+from easel.imaging.metadata import generation_data_of
+from easel.ui.generation import pasted
+from easel.ui.page import Place
+from easel.ui.panel import Kind
+
+if TYPE_CHECKING:
+    from easel.ui.page import Page
+
+TITLE = "PNG Info"
+_PLACES: tuple[tuple[str, Kind, str], ...] = (
+    ("txt2img", "txt2img", "txt2img"),
+    ("img2img", "img2img", "img2img"),
+    ("inpaint", "img2img", "Inpaint"),
+)
+
+
+def build(page: Page) -> None:
+    """The tab: a picture on the left, its generation data on the right, and where they can go."""
+    _ = page.text
+    with gr.Row(elem_classes="easel-work"):
+        with gr.Column(min_width=320):
+            picture = gr.Image(
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "clipboard"],
+                show_label=False,
+                height=520,
+                elem_id="pnginfo_image",
+            )
+        with gr.Column(min_width=320, elem_classes="easel-results"):
+            shown = gr.HTML(_told(page, "", {}), elem_id="pnginfo_shown")
+            text = gr.Textbox("", visible="hidden", elem_id="pnginfo_text", show_label=False, container=False)
+            with gr.Row(elem_classes="easel-row easel-actions"):
+                for place, kind, title in _PLACES:
+                    button = gr.Button(
+                        f"→ {_(title)}", size="sm", elem_id=f"pnginfo_send_{place}", min_width=80, scale=0
+                    )
+                    if (known := page.places.get(place)) is not None:
+                        page.send(
+                            button, to=place, fill=list(known.parts), **_filling(page, kind, picture, text, known)
+                        )
+                extras = gr.Button(f"→ {_('Extras')}", size="sm", elem_id="pnginfo_send_extras", min_width=80, scale=0)
+                page.send(extras, to="extras", fill=["picture"], inputs=[picture])
+    page.places["png_info"] = Place(tab="png_info", parts={"picture": picture})
+
+    def read(path: str | None) -> tuple[str, str]:
+        if not path:
+            return _told(page, "", {}), ""
+        try:
+            limit = page.app.settings.max_input_pixels
+            found = generation_data_of(open_picture(Path(path).read_bytes(), max_pixels=limit))
+        except EaselError as error:
+            raise gr.Error(error.message) from error
+        return _told(page, found.infotext, found.items), found.infotext
+
+    picture.change(read, picture, [shown, text], show_progress="hidden", api_visibility="private")
+
+
+def _filling(page: Page, kind: Kind, picture: gr.Image, text: gr.Textbox, place: Place) -> dict[str, Any]:
+    """What a button puts into a place: the values that the generation data name, and the picture where one can be."""
+
+    def fill(path: str | None, infotext: str) -> list[Any]:
+        names = [name for name in place.parts if name != "picture"]
+        values = dict(zip(names, pasted(page, kind, infotext, names), strict=True)) if infotext else {}
+        values["picture"] = path or gr.skip()
+        return [values.get(name, gr.skip()) for name in place.parts]
+
+    return {"inputs": [picture, text], "fn": fill}
+
+
+def _told(page: Page, infotext: str, items: Mapping[str, Any]) -> str:
+    """The data as HTML: prompts first, then what else the file holds."""
+    if not infotext and not items:
+        return f'<div class="easel-gallery easel-said">{escape(page.text("Drop a picture to read its data."))}</div>'
+    parts = [f"<p>{escape(line)}</p>" for line in infotext.split("\n") if line]
+    more = [f"<p><b>{escape(str(name))}</b><br>{escape(str(value))}</p>" for name, value in items.items()]
+    missing = (
+        "" if infotext else f'<p class="easel-warning">{escape(page.text("There are no generation data in it."))}</p>'
+    )
+    return f'<div class="easel-gallery easel-infotext">{missing}{"".join(parts)}<hr>{"".join(more)}</div>'
