@@ -83,7 +83,7 @@ class Extras(Wishes):
 
 
 def enlarge_all(
-    wishes: Extras, job: Job, upscalers: Sequence[Upscaler], face_restorers: Sequence[FaceRestorer], limit: int
+    wishes: Extras, job: Job, upscalers: Sequence[Upscaler], face_restorers: Sequence[FaceRestorer], *, limit: int
 ) -> Draft:
     """All pictures, in order; `limit` in pixels. Errors: UnknownName, BadImage, BadRequest (too large)."""
     first = find_upscaler(wishes.upscaler_1, upscalers, "upscaler_1").for_job(job)

@@ -204,6 +204,8 @@ class Delivery:
 
     async def _round(self, stream: str, line: deque[Consumer]) -> bool:
         """Give every consumer that has room something, the longest waiting first; whether anybody got anything."""
+        if self._store.shared:
+            await self._hear_of_commits(stream, [one for one in line if one.room <= 0])
         ready = [one for one in line if one.room > 0]
         nothing: set[str] = set()  # scopes in which there is nothing left
         moved = False
@@ -228,10 +230,14 @@ class Delivery:
                     line.append(consumer)
             else:
                 nothing.add(scope)
-                if not consumer.auto_commit:  # another gateway may have committed what is counted here
-                    held_now = await asyncio.to_thread(self._store.held, stream, consumer.interest)
-                    consumer.outstanding.intersection_update(held_now)
         return moved
+
+    async def _hear_of_commits(self, stream: str, full: list[Consumer]) -> None:
+        """Another gateway may have been told that a consumer here is done with items."""
+        for consumer in full:
+            if not consumer.auto_commit and not consumer.parked:
+                held = await asyncio.to_thread(self._store.held, stream, consumer.interest)
+                consumer.outstanding.intersection_update(held)
 
     async def _keep_alive(self) -> None:
         while True:

@@ -43,7 +43,7 @@ _ITEM = "i.idx, i.data, i.tags, i.priority, i.call"
 class SqliteStore:
     """A `StreamStore`; see there."""
 
-    name = "sqlite"
+    name, shared = "sqlite", False
 
     def __init__(self, file: Path) -> None:
         """`file`: the service's database, made when it is missing."""

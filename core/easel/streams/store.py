@@ -42,6 +42,7 @@ class StreamStore(Protocol):
     """
 
     name: str
+    shared: bool  # several gateways may use it at once
 
     def open(self, stream: str, *, capacity: int, owner: str = "") -> None:
         """Make a stream known (once, at start). What consumers of an earlier life held is returned to its group."""
