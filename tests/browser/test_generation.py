@@ -213,3 +213,39 @@ def test_two_people_see_their_own_pictures(opened: Opens, service: Service) -> N
     assert first and first != second
     assert json.loads(json.dumps(told(service, first)["info"]))["prompt"] == "cute dog"
     assert json.loads(json.dumps(told(service, second)["info"]))["prompt"] == "a red house"
+
+
+@pytest.mark.long
+def test_a_controlnet_unit_steers_by_the_edges_of_a_picture(page: Page, service: Service, tmp_path: Path) -> None:
+    drawn = Image.new("RGB", (512, 512), "white")
+    drawn.paste("black", (150, 150, 360, 360))
+    drawn.save(tmp_path / "square.png")
+    settings = page.locator("#txt2img_settings")
+    settings.get_by_role("button", name="ControlNet").click()
+    settings.get_by_label("Enable").first.check()
+    settings.locator(".easel-units input[type=file]").first.set_input_files(tmp_path / "square.png")
+    settings.get_by_label("Module").first.click()
+    page.get_by_role("option", name="canny", exact=True).click()
+    settings.get_by_role("button", name="Preview").first.click()
+    settings.locator(".easel-units img[src*='/file=']").nth(1).wait_for(timeout=WAIT)  # the picture, and its edges
+    type_prompt(page, "a red house")
+    job = told(service, generate(page))
+    kinds = [one["kind"] for one in job["images"]]  # type: ignore[attr-defined]
+    assert kinds == ["result", "control"]
+    assert any(line["item"].lower().startswith("controlnet") and line["outcome"] == "applied" for line in job["report"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.long
+def test_a_plot_of_two_settings(page: Page, service: Service) -> None:
+    settings = page.locator("#txt2img_settings")
+    settings.locator("#txt2img_script input").click()
+    page.get_by_role("option", name="X/Y/Z plot").click()
+    settings.get_by_label("X values").fill("1,2")
+    settings.get_by_label("Y type").click()
+    page.get_by_role("option", name="Steps", exact=True).click()
+    settings.get_by_label("Y values").fill("3,4")
+    type_prompt(page, "cute dog")
+    job = generate(page)
+    grid = picture(service, job)
+    assert grid.width > 1024 and grid.height > 1024  # four cells and their labels
+    expect(page.locator("#txt2img_gallery .easel-infotext:visible")).to_contain_text("X/Y/Z plot")
