@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from .conftest import WAIT, Opens, Service
+from .conftest import WAIT, Opens, Service, serving
 
 
 def tab(page: Page, name: str) -> None:
@@ -118,13 +118,32 @@ def test_a_job_is_seen_after_the_page_is_loaded_again_and_can_be_cut_short(page:
 def test_a_lora_card_goes_into_the_prompt_and_out(page: Page) -> None:
     type_prompt(page, "cute dog")
     tab(page, "Lora")
-    page.locator("#txt2img_lora_search textarea, #txt2img_lora_search input").first.fill("flat")
     card = page.locator("#txt2img_lora_cards .easel-card")
     expect(card).to_have_count(1)
+    page.locator("#txt2img_lora_search").get_by_role("textbox").fill("no such file")
+    expect(card).to_have_count(0)
+    page.locator("#txt2img_lora_search").get_by_role("textbox").fill("flat")
     card.click()
     expect(page.locator("#txt2img_prompt textarea")).to_have_value("cute dog <lora:flat:1>")
     card.click()
     expect(page.locator("#txt2img_prompt textarea")).to_have_value("cute dog")
+
+
+@pytest.mark.long
+def test_a_checkpoint_card_picks_it(opened: Opens, tiny_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "models" / "Stable-diffusion"
+    folder.mkdir(parents=True)
+    for name in ("tiny", "tiny2"):
+        (folder / f"{name}.safetensors").symlink_to(tiny_data / "models/Stable-diffusion" / f"{name}.safetensors")
+    with serving(tmp_path / "data") as running:
+        page = opened(running.url)
+        picker = page.locator("#setting_sd_model_checkpoint input")
+        expect(picker).to_have_value(re.compile(r"^tiny\."))
+        tab(page, "Checkpoints")
+        for name in ("tiny2", "tiny", "tiny2"):
+            page.locator("#txt2img_checkpoint_cards").get_by_role("button", name=name, exact=True).click()
+            expect(picker).to_have_value(re.compile(rf"^{name}\."))
+        expect(opened(running.url).locator("#setting_sd_model_checkpoint input")).to_have_value(re.compile(r"^tiny2\."))
 
 
 def test_weights_are_changed_by_keys(page: Page) -> None:
