@@ -1,4 +1,4 @@
-"""Threads that wait together: each has its own answer, few calls serve many, an error reaches who it belongs to."""
+"""Threads that wait together: each gets its own answer, few calls serve many, an error reaches who it belongs to."""
 
 from __future__ import annotations
 
