@@ -10,6 +10,13 @@ cd "$(dirname "$0")"
 tools/eas_client.sh .venv/eas-client
 export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
+# Streams in Redis are tested with a real redis-server; without one these tests are skipped, and say so.
+if ! command -v redis-server >/dev/null && [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "Installing redis-server for the tests." >&2
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y redis-server; } >/dev/null ||
+    echo "redis-server could not be installed; tests that need it are skipped." >&2
+fi
+
 both=(-n 2 --dist loadfile) # two processes, a file's tests in one of them
 
 check() {

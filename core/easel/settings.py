@@ -65,6 +65,7 @@ class Settings(LaunchFlags):
     worker_memory: float = works(0.0, "gigabytes of main memory at which a worker is replaced (0: no limit)")
     quarantine_failures: int = works(5, "failures of a hook in a row that set an extension aside (0: never)")
     quarantine_losses: int = works(3, "workers lost in an extension within an hour that set it aside (0: never)")
+    extension_patience: float = works(60.0, "seconds that loading or starting an extension may take (0: any)")
     blade: bool = works(False, "compile the models (torch.compile); the first pictures take longer")
     sd_dynamic_cache: bool = works(False, "keep several checkpoints loaded, as many as memory holds")
     min_ram_reserved: float = works(4.0, "gigabytes of memory that loaded models must leave free")
@@ -320,7 +321,7 @@ def _refuse_contradictions(settings: Settings) -> None:
     for name in (*limits, "max_body_mb"):
         if not getattr(settings, name) > 0:
             raise SettingsError(f"{_spelling(name)}: {getattr(settings, name)} is not above 0")
-    for name in ("min_ram_reserved", "rate_limit"):
+    for name in ("min_ram_reserved", "rate_limit", "extension_patience"):
         if not getattr(settings, name) >= 0:
             raise SettingsError(f"{_spelling(name)}: {getattr(settings, name)} is below 0")
     try:

@@ -119,9 +119,7 @@ class LaunchFlags:
     listen: bool = works(False, "answer on every interface (0.0.0.0), not only on this machine")
     port: int | None = works(None, "port (default: 7860, or 7861 with --nowebui; 0: any free one)")
     show_negative_prompt: bool = no_effect(False, "the page always shows it")
-    ui_config_file: Path | None = no_effect(
-        None, "what the page begins with follows the checkpoint", below="ui-config.json"
-    )
+    ui_config_file: Path | None = no_effect(None, "the page begins as the checkpoint wants it", below="ui-config.json")
     hide_ui_dir_config: bool = no_effect(False, "folders and file-name patterns are never within clients' reach")
     freeze_settings: bool = works(False, "POST /sdapi/v1/options is refused")
     freeze_settings_in_sections: str | None = later(None, "freezing whole sections of the options")

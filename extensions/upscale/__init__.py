@@ -85,5 +85,5 @@ class Upscale(Extension):
     @task(Extras)
     def extras(self, arguments: Extras, job: Job) -> Draft:
         """Enlarge pictures and restore their faces, as the extras routes ask."""
-        limit = self._app.settings.max_input_pixels
-        return enlarge_all(arguments, job, self._app.upscalers, self._app.face_restorers, limit)
+        app = self._app
+        return enlarge_all(arguments, job, app.upscalers, app.face_restorers, limit=app.settings.max_input_pixels)

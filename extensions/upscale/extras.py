@@ -42,9 +42,15 @@ class Wishes(BaseModel):
         0, title="Scale", description="0: by upscaling_resize; 1: to upscaling_resize_w x _h"
     )
     show_extras_results: bool = Field(True, description="without effect: pictures are always sent")
-    gfpgan_visibility: float = Field(0, ge=0, le=1, description="how much of the restored face counts")
-    codeformer_visibility: float = Field(0, ge=0, le=1, description="how much of the restored face counts")
-    codeformer_weight: float = Field(0, ge=0, le=1, description="0: CodeFormer's strongest effect")
+    gfpgan_visibility: float = Field(
+        0, title="GFPGAN visibility", ge=0, le=1, description="how much of the restored face counts"
+    )
+    codeformer_visibility: float = Field(
+        0, title="CodeFormer visibility", ge=0, le=1, description="how much of the restored face counts"
+    )
+    codeformer_weight: float = Field(
+        0, title="CodeFormer weight", ge=0, le=1, description="0: CodeFormer's strongest effect"
+    )
     upscaling_resize: float = Field(2, title="Scale by", gt=0, le=16, description="the factor")
     upscaling_resize_w: int = Field(512, title="Width", ge=1, description="width to reach")
     upscaling_resize_h: int = Field(512, title="Height", ge=1, description="height to reach")
@@ -77,7 +83,7 @@ class Extras(Wishes):
 
 
 def enlarge_all(
-    wishes: Extras, job: Job, upscalers: Sequence[Upscaler], face_restorers: Sequence[FaceRestorer], limit: int
+    wishes: Extras, job: Job, upscalers: Sequence[Upscaler], face_restorers: Sequence[FaceRestorer], *, limit: int
 ) -> Draft:
     """All pictures, in order; `limit` in pixels. Errors: UnknownName, BadImage, BadRequest (too large)."""
     first = find_upscaler(wishes.upscaler_1, upscalers, "upscaler_1").for_job(job)

@@ -16,11 +16,13 @@ from torch import nn
 from easel.bench import main
 from easel.bench.checkpoints import TINY, checkpoint_in, data_folder, unet_flops
 from easel.bench.figures import Figure, Report, Target, show
+from easel.bench.redis_server import can_start
 from easel.bench.suite import BENCHMARKS
 from easel.bench.timing import Rounds, alternate, model_time
 from easel.bench.together import mixed_requests
 from easel.models.store import ModelStore
 
+STORES = ("SQLite", "Redis") if can_start() else ("SQLite",)
 ROWS = {
     "picture": [
         "one request",
@@ -38,6 +40,11 @@ ROWS = {
         "server to its first picture",
     ],
     "memory": ["gateway", "worker", "worker, greatest", "gateway, growth", "worker, growth"],
+    "queue": [
+        *(f"{store}: put, {threads}" for threads in ("1 thread", "16 threads") for store in STORES),
+        *(f"{store}: {what}, 100 queued" for store in STORES for what in ("put", "claim and commit")),
+        "HTTP: from a put to its arrival, p50",
+    ],
 }
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 MISSING = "there is no redis-server (on Debian and Ubuntu: apt install redis-server)"
 
@@ -42,7 +44,7 @@ class RedisServer:
             *flags,
         ]
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = redis.Redis(port=self.port, protocol=2)
+        self.client = redis.Redis(port=self.port, protocol=2, retry=Retry(NoBackoff(), 0))
         self.start()
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from easel.extensions.extension import Extension
 from easel.extensions.hooks import Hooks
 from easel.extensions.loader import load_extension
 from easel.extensions.memory import Memory, Remembered
+from easel.extensions.patience import limited
 from easel.extensions.quarantine import Quarantine
 from easel.extensions.requirements import check_requirements
 from easel.extensions.sets import Selection, Sets
@@ -55,6 +56,7 @@ class Registry:
     shared: Callable[[], ScopedFiles] | None = None  # the data folder, for extensions that declare paths in it
     fetcher: Fetcher = field(default_factory=Fetcher)
     quarantine: Quarantine = field(default_factory=Quarantine)
+    patience: float = 0.0  # seconds that loading, starting or stopping one may take; 0: any
 
     def __post_init__(self) -> None:
         """Begin with a set without any plugin."""
@@ -325,16 +327,17 @@ class Registry:
         try:
             check_requirements(manifest, others)
             data = self.state_dir / "extensions" / manifest.name
-            extension = load_extension(
-                manifest,
-                entry.found.folder,
-                data,
-                self.environment,
-                stored=self._memory.read().settings.get(manifest.name),
-                shared=self.shared,
-                fetcher=self.fetcher,
-            )
-            Hooks.build(self._core, (*self._extensions(), extension))  # its scripts beside everybody else's
+            with limited(manifest.name, self.patience):
+                extension = load_extension(
+                    manifest,
+                    entry.found.folder,
+                    data,
+                    self.environment,
+                    stored=self._memory.read().settings.get(manifest.name),
+                    shared=self.shared,
+                    fetcher=self.fetcher,
+                )
+                Hooks.build(self._core, (*self._extensions(), extension))  # its scripts beside everybody else's
         except EaselError as error:
             entry.set_aside(error)
             return
@@ -348,7 +351,11 @@ class Registry:
 
     def _begin(self, entry: Entry) -> None:
         assert entry.instance is not None
-        failures = Hooks.build((), (entry.instance,)).startup(self._app)
+        try:
+            with limited(entry.found.name, self.patience):
+                failures = Hooks.build((), (entry.instance,)).startup(self._app)
+        except ExtensionError as error:
+            failures = (error,)
         if failures:
             entry.set_aside(failures[0])
 
@@ -359,8 +366,9 @@ class Registry:
         routers = [one for each in others for one in each.routers]
         tabs = [one for each in others for one in each.tabs]
         try:
-            alone = Hooks.build((), (entry.instance,))
-            entry.routers, entry.tabs = claims.pages(alone, self._app, self._taken, routers, tabs)
+            with limited(entry.found.name, self.patience):
+                alone = Hooks.build((), (entry.instance,))
+                entry.routers, entry.tabs = claims.pages(alone, self._app, self._taken, routers, tabs)
         except ExtensionError as error:
             self._shut_down(entry.instance)
             entry.set_aside(error)
@@ -387,7 +395,8 @@ class Registry:
         self.changed()
 
     def _shut_down(self, extension: Extension) -> None:
-        Hooks.build((), (extension,)).shutdown(self._app)
+        with suppress(ExtensionError), limited(extension.name, self.patience):
+            Hooks.build((), (extension,)).shutdown(self._app)
 
     def _enabled(self) -> tuple[Entry, ...]:
         return tuple(entry for entry in self._entries.values() if entry.instance is not None)

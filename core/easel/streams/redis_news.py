@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
-import redis
 from redis.exceptions import RedisError
 
 CHANNEL = "easel:changed"  # a message is the name of a stream; "" is nobody's
@@ -20,8 +19,8 @@ log = logging.getLogger(__name__)
 class News:
     """Tells watchers which streams changed."""
 
-    def __init__(self, server: redis.Redis, streams: Callable[[], Sequence[str]]) -> None:
-        """`streams` names those that are of interest now."""
+    def __init__(self, server: Any, streams: Callable[[], Sequence[str]]) -> None:
+        """`server`: a redis.Redis, whose pubsub has no types. `streams` names those that are of interest now."""
         self._server, self._streams = server, streams
         self._watchers: tuple[Callable[[str], None], ...] = ()
         self._lost = False
@@ -55,7 +54,7 @@ class News:
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
-                with closing(self._server.pubsub()) as channel:  # type: ignore[no-untyped-call]
+                with closing(self._server.pubsub()) as channel:
                     channel.subscribe(CHANNEL)
                     self._listen(channel)
             except (RedisError, OSError) as error:

@@ -7,10 +7,12 @@ local function pad(index) return string.format('%016d', index) end
 local function order(rank, at) return rank .. ':' .. at end
 local function tell(name) call('PUBLISH', 'easel:changed', name) end
 
--- ARGV from `first` on: tags, call, data, rank, key, fingerprint, request. Nothing is written where it is refused.
+-- ARGV from `first` on: tags, call, data, rank, request, key, fingerprint; the last two may be missing or "".
+-- Nothing is written where it is refused.
 local function put(s, first, capacity)
-  local tags, task, data, rank, key, fingerprint, request = unpack(ARGV, first, first + 6)
-  if key ~= '' then
+  local tags, task, data, rank, request, key, fingerprint = unpack(ARGV, first, first + 6)
+  local keyed = key and key ~= ''
+  if keyed then
     local known = call('HGET', s.keys, key)
     if known then
       known = cjson.decode(known)
@@ -23,7 +25,7 @@ local function put(s, first, capacity)
   local at = pad(index)
   call('XADD', s.items, string.format('%d-0', index), 'tags', tags, 'call', task, 'data', data, 'rank', rank)
   call('ZADD', s.line, 0, order(rank, at))
-  if key ~= '' then
+  if keyed then
     call('HSET', s.keys, key, cjson.encode({fingerprint, at, request}))
     call('ZADD', s.keyline, index, key)
     local oldest = call('ZRANGEBYSCORE', s.keyline, '-inf', index - KEYS_KEPT, 'LIMIT', 0, 2)

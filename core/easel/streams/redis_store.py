@@ -17,6 +17,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -28,9 +29,11 @@ from easel.errors import DiskFull, SettingsError, StoreLost
 from easel.streams.items import REQUEST_ID, Call, Facts, Interest, Item, KeyUsedOtherwise, Line, Place, StreamFull
 from easel.streams.redis_news import News
 from easel.streams.store import Outcome, Put
+from easel.streams.together import Together
 
 SILENCE = 10.0  # seconds after which a consumer that nobody told of is gone
 _PATIENCE = 4.0  # seconds for an answer; EAS clients wait five
+_SIDE_BY_SIDE = 4  # batches of puts under way: one alone would wait for the disk more often than Redis does
 _KEYS = (
     "items", "given", "line", "keys", "keyline", "records", "held", "returned", "done", "cursors", "consumers", "seen",
     "interests",
@@ -78,6 +81,7 @@ class RedisStore:
         put, rest = _text("redis_put.lua"), _text("redis_store.lua")
         self._put = self._redis.register_script(put + _PUT)
         self._operation = self._redis.register_script(put + rest)
+        self._together = Together(self._put_all, at_once=_SIDE_BY_SIDE)
         self._gateway, self._silence = secrets.token_hex(8), int(silence * 1000)
         self._opened: dict[str, _Stream] = {}
         self._here: dict[tuple[str, str, str], Interest] = {}  # consumers of this gateway: stream, group, name
@@ -91,9 +95,11 @@ class RedisStore:
 
     def put(self, stream: str, item: Put) -> tuple[int, str]:
         """See `StreamStore`."""
-        to = self._opened[stream]
+        to, parts, keys = self._opened[stream], _parts(item), 5
+        if not item.key:  # every argument costs
+            parts, keys = parts[:-2], 3
         with _answered():
-            answer = self._put(keys=to.keys[:5], args=[stream, to.capacity, *_parts(item)])
+            answer: Any = self._together([keys, *to.keys[:keys], stream, to.capacity, *parts])
         if answer == b"full":
             raise StreamFull
         if answer == b"key":
@@ -233,6 +239,22 @@ class RedisStore:
         with _answered():
             return self._operation(keys=[*keys, *more], args=[operation, streams[0], *arguments])
 
+    def _put_all(self, puts: Sequence[Sequence[Any]]) -> Sequence[Any]:
+        """Answers to puts that are sent together; each is an operation of its own."""
+        if len(puts) == 1:
+            ((keys, *rest),) = puts
+            return [self._put(keys=rest[:keys], args=rest[keys:])]
+        line = self._redis.pipeline(transaction=False)
+        for one in puts:
+            line.evalsha(self._put.sha, *one)
+        answers: list[Any] = line.execute(raise_on_error=False)
+        new = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if new:  # the server does not know the script yet, and ran none of these
+            self._redis.script_load(self._put.script)
+            for number, answer in zip(new, self._put_all([puts[number] for number in new]), strict=True):
+                answers[number] = answer
+        return answers
+
     def _owner(self, stream: str) -> str:
         return self._opened[stream].owner
 
@@ -281,7 +303,7 @@ def _ledger(stream: str) -> tuple[str, str]:
 def _parts(item: Put) -> list[str | bytes]:
     tags = json.dumps(dict(item.tags), ensure_ascii=False)
     task = item.call.text() if item.call else ""
-    return [tags, task, item.data, _rank(item.priority), item.key, item.fingerprint, item.tags[REQUEST_ID]]
+    return [tags, task, item.data, _rank(item.priority), item.tags[REQUEST_ID], item.key, item.fingerprint]
 
 
 def _rank(priority: int) -> str:

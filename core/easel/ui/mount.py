@@ -74,11 +74,17 @@ class PageMount(BaseRoute):
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
         """Begin the first build, beside whatever else the service does; who asks for the page meanwhile waits."""
         self._loop = asyncio.get_running_loop()
-        self._first = asyncio.create_task(self.reload())
+        self._first = asyncio.create_task(self._begin())
         try:
             yield
         finally:
             await self._close()
+
+    async def _begin(self) -> None:
+        try:
+            await self.reload()
+        except Exception:
+            log.exception("the page could not be built")
 
     def reload_from_thread(self) -> None:
         """`reload` for other threads, which wait for it. Errors: the same."""
@@ -169,9 +175,9 @@ class PageMount(BaseRoute):
     async def _current(self) -> Build:
         """The newest build; waits for the first."""
         if not self._builds and self._first is not None:
-            await asyncio.shield(self._first)
+            await asyncio.wait({self._first})
         if not self._builds:
-            raise HTTPException(503, "the page is not there yet")
+            raise HTTPException(503, "the page could not be built; see the server's log")
         return next(reversed(self._builds.values()))
 
     def _drop_unused(self) -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 TABS = ("txt2img", "img2img", "extras", "png_info")
 LAST_TABS = ("jobs", "usage", "settings", "extensions")  # after those of extensions
+_MARGINS = "<style>.gradio-container > .main.fillable { padding: 2px 4px !important; }</style>"  # `css` cannot reach it
 _CACHE = (3600, 24 * 3600)  # every hour, files of events go that are older than a day
 
 
@@ -205,7 +206,7 @@ def _served(blocks: gr.Blocks, theme: str | None, language: str) -> App:
         pwa=False,
         theme=_theme(),
         css="".join(files.joinpath(name).read_text("utf-8") for name in ("page.css", "markup.css")),
-        head=f"<script>{spoken(language)}\nwindow.easelTheme = {json.dumps(theme)};\n{script}</script>",
+        head=f"{_MARGINS}<script>{spoken(language)}\nwindow.easelTheme = {json.dumps(theme)};\n{script}</script>",
     )
     mounted = outer.router.routes[-1]
     assert isinstance(mounted, Mount) and isinstance(mounted.app, App)

@@ -72,6 +72,7 @@ def build_start(page: Page) -> Start:
     drawn: dict[str, Any] = {
         "type": "pil", "format": "png", "sources": ["upload", "clipboard"], "transforms": (), "height": 480,
         "layers": gr.LayerOptions(allow_additional_layers=False), "show_label": False,
+        "visible": False,  # until it is asked for: the editor is more code than all the rest of the page
     }  # fmt: skip
     with gr.Tabs(elem_id="img2img_modes", elem_classes="easel-modes") as modes:
         with gr.Tab(_("img2img"), id="img2img") as one:
@@ -100,7 +101,9 @@ def connect_modes(start: Start, masking: gr.Group) -> None:
     """Know which tab is open, and show `masking` where there is a mask."""
     for tab in start.tabs:
         update = f"{{__type__: 'update', visible: {str(tab.id in _MASKED).lower()}}}"
-        tab.select(None, None, [start.mode, masking], js=f"() => ['{tab.id}', {update}]", **_QUIET)
+        shown = {"sketch": [start.sketch], "inpaint": [start.inpaint]}.get(str(tab.id), [])
+        updates = ", ".join([update, *["{__type__: 'update', visible: true}"] * len(shown)])
+        tab.select(None, None, [start.mode, masking, *shown], js=f"() => ['{tab.id}', {updates}]", **_QUIET)
 
 
 def painted(layers: Sequence[Pillow.Image]) -> Pillow.Image | None:

@@ -109,6 +109,7 @@ def extension_registry(settings: Settings) -> Registry:
         shared=lambda: data_files(settings),
         fetcher=fetcher(settings),
         quarantine=Quarantine(settings.quarantine_failures, settings.quarantine_losses),
+        patience=settings.extension_patience,
     )
 
 
