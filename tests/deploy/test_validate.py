@@ -189,3 +189,10 @@ def test_an_edition_that_is_not_there_yet_is_not_deployed(tmp_path: Path, capsys
     assert main(["deploy", str(file), "--root", str(tmp_path / "root")]) != 0
     assert "the cluster edition is not available yet" in capsys.readouterr().err
     assert not (tmp_path / "root").exists()
+
+
+def test_the_file_of_the_operators_page_is_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "deploy" / "service-json.md").read_text()
+    status, out, _ = validate(tmp_path, page.partition("```json\n")[2].partition("```")[0], capsys)
+    assert status == 0, out
+    assert "sd_async: api edition" in out

@@ -310,3 +310,13 @@ def test_descriptors_are_closed(files, root):
             with pytest.raises(EaselError):
                 files.read(path, 10)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_root_behind_a_link_may_be_named_both_ways(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    files = ScopedFiles(tmp_path / "link")
+    assert files.relative(f"{tmp_path}/link/a") == files.relative(f"{tmp_path}/real/a") == "a"
+    for path in (f"{tmp_path}/link/../a", f"{tmp_path}/linked/a", f"{tmp_path}/real/../a"):
+        with pytest.raises(Forbidden):
+            files.relative(path)
