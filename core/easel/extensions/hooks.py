@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,6 +76,7 @@ class Hooks:
     routers: tuple[Owned, ...] = ()  # `APIRouter`s, in a process that serves them
     tabs: tuple[Owned, ...] = ()  # of the page, the same
     watch: Watch = field(default_factory=Watch)  # who is inside an extension's code, who fails
+    folders: Mapping[str, Path] = field(default_factory=dict)  # of the extensions' code, by name
     changes: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)  # what extensions may change; None: all
 
     @classmethod
@@ -109,6 +110,7 @@ class Hooks:
             upscalers=_distinct("register_upscalers", "Upscaler", bare.register_upscalers()),
             face_restorers=_distinct("register_face_restorers", "FaceRestorer", bare.register_face_restorers()),
             watch=watch or Watch(),
+            folders=MappingProxyType({one.name: one.folder for one in ordered}),
             changes=MappingProxyType({one.name: one.permissions.changes for one in ordered}),
         )
 
@@ -156,8 +158,7 @@ class Hooks:
     def admit_job(self, job: Job) -> None:
         """Check; closed: any exception refuses the job."""
         for implementation in self.implementations["admit_job"]:
-            with _charged(implementation.extension, job):
-                _call(implementation, {"job": job})
+            _call(implementation, {"job": job})
 
     # The road of a job.
 
@@ -214,11 +215,10 @@ class Hooks:
         return found
 
     def run_task(self, called: TaskCall, job: Job) -> Draft:
-        """What the task makes, its time charged to the job. Errors: NotFound, BadRequest, ExtensionError."""
+        """What the task makes. Errors: NotFound, BadRequest, ExtensionError."""
         task = self.task(called)
         arguments = task.parse(called.arguments)
-        with _charged(task.extension, job):
-            draft = task.call(arguments, job)
+        draft = task.call(arguments, job)
         if not isinstance(draft, Draft):
             raise ExtensionError(task.extension, task.name, f"returned {type(draft).__name__}; allowed: Draft")
         return draft
@@ -240,8 +240,7 @@ class Hooks:
         implementations = self.implementations[hook]
         for implementation in reversed(implementations) if backwards else implementations:
             try:
-                with _charged(implementation.extension, arguments.get("job")):
-                    _call(implementation, arguments)
+                _call(implementation, arguments)
             except ExtensionError as error:
                 log.error("%s", error.message, exc_info=error)
                 failures.append(error)
@@ -252,8 +251,7 @@ class Hooks:
             started = time.perf_counter()
             outcome, words = "unchanged", ""
             try:
-                with _charged(implementation.extension, job):
-                    changed = _call(implementation, {argument: value, "job": job})
+                changed = _call(implementation, {argument: value, "job": job})
                 self._check(hook, argument, implementation, changed, value)
             except ExtensionError as error:
                 if closed or job.request.strict or self.scripts.asked_for(job.request, error.extension):
@@ -331,17 +329,6 @@ def _distinct(hook: str, kind: str, registered: tuple[Owned, ...]) -> tuple[Owne
 
 def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> Any:
     return implementation.call(**{name: arguments[name] for name in arguments if name in implementation.arguments})
-
-
-@contextmanager
-def _charged(extension: str, job: Job | None) -> Iterator[None]:
-    """Charge the time of an extension's code to the job."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        if job is not None and extension:
-            job.charge(extension, time.perf_counter() - started)
 
 
 def _line(hook: str, outcome: Any, reason: str, extension: str) -> ReportLine:
