@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -158,7 +159,8 @@ class Hooks:
     def admit_job(self, job: Job) -> None:
         """Check; closed: any exception refuses the job."""
         for implementation in self.implementations["admit_job"]:
-            _call(implementation, {"job": job})
+            with _charged(implementation.extension, job):
+                _call(implementation, {"job": job})
 
     # The road of a job.
 
@@ -240,7 +242,8 @@ class Hooks:
         implementations = self.implementations[hook]
         for implementation in reversed(implementations) if backwards else implementations:
             try:
-                _call(implementation, arguments)
+                with _charged(implementation.extension, arguments.get("job")):
+                    _call(implementation, arguments)
             except ExtensionError as error:
                 log.error("%s", error.message, exc_info=error)
                 failures.append(error)
@@ -251,7 +254,8 @@ class Hooks:
             started = time.perf_counter()
             outcome, words = "unchanged", ""
             try:
-                changed = _call(implementation, {argument: value, "job": job})
+                with _charged(implementation.extension, job):
+                    changed = _call(implementation, {argument: value, "job": job})
                 self._check(hook, argument, implementation, changed, value)
             except ExtensionError as error:
                 if closed or job.request.strict or self.scripts.asked_for(job.request, error.extension):
@@ -329,6 +333,11 @@ def _distinct(hook: str, kind: str, registered: tuple[Owned, ...]) -> tuple[Owne
 
 def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> Any:
     return implementation.call(**{name: arguments[name] for name in arguments if name in implementation.arguments})
+
+
+def _charged(extension: str, job: Job | None) -> AbstractContextManager[None]:
+    """Also of a method that does not ask for the job (`guard` charges the others; nothing counts twice)."""
+    return job.charged(extension) if job is not None and extension else nullcontext()
 
 
 def _line(hook: str, outcome: Any, reason: str, extension: str) -> ReportLine:

@@ -198,7 +198,8 @@ class Job:
         """An extension's own model, kept in the engine's cache as long as memory allows; call it inside `compute`.
 
         `key` begins with the extension's name; `load` makes the model on the torch device it is given ("cpu",
-        "cuda:0"); paths in `key` are told in pictures' receipts; `size` is its need in bytes, room that is made before. Do not keep the model: ask again.
+        "cuda:0"); paths in `key` are told in pictures' receipts; `size` is its need in bytes, room that is made
+        before. Do not keep the model: ask again.
         """
         parts = key if isinstance(key, tuple) else (key,)
         flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
