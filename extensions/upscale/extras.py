@@ -42,9 +42,15 @@ class Wishes(BaseModel):
         0, title="Scale", description="0: by upscaling_resize; 1: to upscaling_resize_w x _h"
     )
     show_extras_results: bool = Field(True, description="without effect: pictures are always sent")
-    gfpgan_visibility: float = Field(0, ge=0, le=1, description="how much of the restored face counts")
-    codeformer_visibility: float = Field(0, ge=0, le=1, description="how much of the restored face counts")
-    codeformer_weight: float = Field(0, ge=0, le=1, description="0: CodeFormer's strongest effect")
+    gfpgan_visibility: float = Field(
+        0, title="GFPGAN visibility", ge=0, le=1, description="how much of the restored face counts"
+    )
+    codeformer_visibility: float = Field(
+        0, title="CodeFormer visibility", ge=0, le=1, description="how much of the restored face counts"
+    )
+    codeformer_weight: float = Field(
+        0, title="CodeFormer weight", ge=0, le=1, description="0: CodeFormer's strongest effect"
+    )
     upscaling_resize: float = Field(2, title="Scale by", gt=0, le=16, description="the factor")
     upscaling_resize_w: int = Field(512, title="Width", ge=1, description="width to reach")
     upscaling_resize_h: int = Field(512, title="Height", ge=1, description="height to reach")

@@ -43,6 +43,7 @@ ROWS = {
     "queue": [
         *(f"{store}: put, {threads}" for threads in ("1 thread", "16 threads") for store in STORES),
         *(f"{store}: {what}, 100 queued" for store in STORES for what in ("put", "claim and commit")),
+        "HTTP: from a put to its arrival, p50",
     ],
 }
 

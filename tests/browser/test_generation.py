@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from .conftest import WAIT, Opens, Service
+from .conftest import WAIT, Opens, Service, serving
 
 
 def tab(page: Page, name: str) -> None:
@@ -118,13 +118,32 @@ def test_a_job_is_seen_after_the_page_is_loaded_again_and_can_be_cut_short(page:
 def test_a_lora_card_goes_into_the_prompt_and_out(page: Page) -> None:
     type_prompt(page, "cute dog")
     tab(page, "Lora")
-    page.locator("#txt2img_lora_search textarea, #txt2img_lora_search input").first.fill("flat")
     card = page.locator("#txt2img_lora_cards .easel-card")
     expect(card).to_have_count(1)
+    page.locator("#txt2img_lora_search").get_by_role("textbox").fill("no such file")
+    expect(card).to_have_count(0)
+    page.locator("#txt2img_lora_search").get_by_role("textbox").fill("flat")
     card.click()
     expect(page.locator("#txt2img_prompt textarea")).to_have_value("cute dog <lora:flat:1>")
     card.click()
     expect(page.locator("#txt2img_prompt textarea")).to_have_value("cute dog")
+
+
+@pytest.mark.long
+def test_a_checkpoint_card_picks_it(opened: Opens, tiny_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "models" / "Stable-diffusion"
+    folder.mkdir(parents=True)
+    for name in ("tiny", "tiny2"):
+        (folder / f"{name}.safetensors").symlink_to(tiny_data / "models/Stable-diffusion" / f"{name}.safetensors")
+    with serving(tmp_path / "data") as running:
+        page = opened(running.url)
+        picker = page.locator("#setting_sd_model_checkpoint input")
+        expect(picker).to_have_value(re.compile(r"^tiny\."))
+        tab(page, "Checkpoints")
+        for name in ("tiny2", "tiny", "tiny2"):
+            page.locator("#txt2img_checkpoint_cards").get_by_role("button", name=name, exact=True).click()
+            expect(picker).to_have_value(re.compile(rf"^{name}\."))
+        expect(opened(running.url).locator("#setting_sd_model_checkpoint input")).to_have_value(re.compile(r"^tiny2\."))
 
 
 def test_weights_are_changed_by_keys(page: Page) -> None:
@@ -213,3 +232,39 @@ def test_two_people_see_their_own_pictures(opened: Opens, service: Service) -> N
     assert first and first != second
     assert json.loads(json.dumps(told(service, first)["info"]))["prompt"] == "cute dog"
     assert json.loads(json.dumps(told(service, second)["info"]))["prompt"] == "a red house"
+
+
+@pytest.mark.long
+def test_a_controlnet_unit_steers_by_the_edges_of_a_picture(page: Page, service: Service, tmp_path: Path) -> None:
+    drawn = Image.new("RGB", (512, 512), "white")
+    drawn.paste("black", (150, 150, 360, 360))
+    drawn.save(tmp_path / "square.png")
+    settings = page.locator("#txt2img_settings")
+    settings.get_by_role("button", name="ControlNet").click()
+    settings.get_by_label("Enable").first.check()
+    settings.locator(".easel-units input[type=file]").first.set_input_files(tmp_path / "square.png")
+    settings.get_by_label("Module").first.click()
+    page.get_by_role("option", name="canny", exact=True).click()
+    settings.get_by_role("button", name="Preview").first.click()
+    settings.locator(".easel-units img[src*='/file=']").nth(1).wait_for(timeout=WAIT)  # the picture, and its edges
+    type_prompt(page, "a red house")
+    job = told(service, generate(page))
+    kinds = [one["kind"] for one in job["images"]]  # type: ignore[attr-defined]
+    assert kinds == ["result", "control"]
+    assert any(line["item"].lower().startswith("controlnet") and line["outcome"] == "applied" for line in job["report"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.long
+def test_a_plot_of_two_settings(page: Page, service: Service) -> None:
+    settings = page.locator("#txt2img_settings")
+    settings.locator("#txt2img_script input").click()
+    page.get_by_role("option", name="X/Y/Z plot").click()
+    settings.get_by_label("X values").fill("1,2")
+    settings.get_by_label("Y type").click()
+    page.get_by_role("option", name="Steps", exact=True).click()
+    settings.get_by_label("Y values").fill("3,4")
+    type_prompt(page, "cute dog")
+    job = generate(page)
+    grid = picture(service, job)
+    assert grid.width > 1024 and grid.height > 1024  # four cells and their labels
+    expect(page.locator("#txt2img_gallery .easel-infotext:visible")).to_contain_text("X/Y/Z plot")

@@ -105,6 +105,15 @@ def own_files() -> set[str]:
     return {path.relative_to(CHECKOUT).as_posix() for path in files if "__pycache__" not in path.parts}
 
 
+def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
+    """Whatever is added later: a page's style sheet that is not carried is missed by users only."""
+    package = CHECKOUT / "core" / "easel"
+    files = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    with zipfile.ZipFile(wheel) as archive:
+        missing = {path.relative_to(CHECKOUT / "core").as_posix() for path in files} - set(archive.namelist())
+    assert missing == set()
+
+
 def test_the_wheel_has_every_file_and_the_finder_finds_them(wheel: Path, tmp_path: Path) -> None:
     assert carried(wheel) == own_files()
     with zipfile.ZipFile(wheel) as archive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from easel.api.server import create_api
 from easel.app import Easel
-from easel.engine.fake_engine import FakeEngine
+from easel.engine.fake_engine import FACTS, FakeEngine
 from easel.settings import read_settings
 from easel.ui import page_of
 from easel.ui.mount import PageMount
@@ -51,7 +51,8 @@ def paged(serve: Serve) -> Paged:
 
 def _start(stack: ExitStack, data: Path, *flags: str) -> Paged:
     settings = read_settings(["--data-dir", str(data), "--in-process", *flags], {})
-    app = Easel(settings, build=lambda made: assemble(made, model_store(made), FakeEngine()))
+    known = replace(FACTS, title="starter", name="starter")  # what the store has
+    app = Easel(settings, build=lambda made: assemble(made, model_store(made), FakeEngine(models=(known,))))
     mount = page_of(app)
     api = create_api(app, mount.router())
     return Paged(stack.enter_context(TestClient(api, raise_server_exceptions=False)), app, mount)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +111,35 @@ def test_all_that_the_code_says_has_chinese(chinese: Paged) -> None:
     said = {text for file in SOURCES for text in _said(ast.parse(file.read_text("utf-8")))}
     assert len(said) > 60
     assert sorted(text for text in said if WORD.search(text) and text not in known) == []
+
+
+def test_what_is_told_of_jobs_and_extensions_has_chinese(chinese: Paged) -> None:
+    from easel.ui.extension_details import details, listing
+    from easel.ui.job_cards import cards, finished
+    from easel.ui.tabs.usage import usage
+
+    app, known, said = chinese.app, texts_of(chinese.app, "zh_CN"), set[str]()
+
+    def text(english: str) -> str:
+        said.add(english)
+        return known.get(english, "")
+
+    page: Any = SimpleNamespace(app=app, text=text)
+    body = {"prompt": "", "steps": 2, "width": 64, "height": 64}
+    answer = chinese.client.post("/sdapi/v1/txt2img", json=body)
+    assert answer.status_code == 200, answer.text
+    assert chinese.client.post("/sdapi/v1/txt2img", json=body | {"script_name": "Loopback"}).status_code != 200
+    *_, job = app.jobs.all()
+    cards(page, app.jobs.all())
+    finished(page, job)
+    usage(page, "")
+    listing(page)
+    for one in app.extensions.list():
+        details(page, one.name)
+    assert {"done", "denoise", "Who changed what", "unchanged", "Where it is"} <= said
+    names = {one.name for one in app.extensions.list()}
+    left = sorted(one for one in said - names if WORD.search(one) and one not in known)
+    assert not left, "\n".join(left)
 
 
 def _said(tree: ast.AST) -> Iterator[str]:

@@ -120,7 +120,8 @@ def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Session
         allow_headers=["*"],
         allow_credentials=True,
     )
-    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix, note=calls.note)
+    alias = "" if app.queue is not None else f"/api/predict/{settings.service_name}"
+    api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix, alias=alias, note=calls.note)
 
 
 def _switched_off() -> APIRouter:

@@ -121,8 +121,13 @@ async def _send(queue: QueueService, made: _Connection) -> None:
             if consumer.auto_commit:
                 made.unanswered.append(item.index)
                 made.link.ping(b"item %d" % item.index)
-                async with consumer.using:
-                    await asyncio.to_thread(queue.store.commit, made.stream, consumer.interest.group, [item.index])
+                await asyncio.shield(_commit(queue, made, item.index))
+
+
+async def _commit(queue: QueueService, made: _Connection, index: int) -> None:
+    """What was sent is committed, even when the client is gone by now: its place is given up after this."""
+    async with made.consumer.using:
+        await asyncio.to_thread(queue.store.commit, made.stream, made.consumer.interest.group, [index])
 
 
 def _answered(queue: QueueService, made: _Connection) -> None:

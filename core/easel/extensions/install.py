@@ -1,7 +1,7 @@
 """Put an extension where services find it: from a folder, a ZIP file or a wheel. Nothing of it is run or fetched.
 
-For operators at the machine (`easel install`), never over the network API. What is read is bounded; links and names
-that lead elsewhere are refused; a folder appears whole or not at all.
+For operators: at the machine (`easel install`) or, where that is allowed, on the page; no route does it. What is read
+is bounded; links and names that lead elsewhere are refused; a folder appears whole or not at all.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ class Database:
     def __init__(self, file: Path, schema: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file
-        self._writer, self._together = self._connect(), Together(self._transaction)
+        self._writer, self._writing = self._connect(), threading.Lock()
+        self._together = Together(self._transaction)
         self._writer.executescript(schema)
         self._reader, self._reading = self._connect(), threading.Lock()
 
@@ -44,7 +45,7 @@ class Database:
 
     def close(self) -> None:
         """Wait for what is being written, then close the file."""
-        with self._together.lock, self._reading:
+        with self._writing, self._reading:
             self._writer.close()
             self._reader.close()
 
@@ -57,6 +58,7 @@ class Database:
     def _transaction(self, changes: Sequence[Change[Any]]) -> list[object]:
         """What each change returned or raised. An error of the disk undoes all of them, and is raised."""
         db, alone, answers = self._writer, len(changes) == 1, list[object]()
+        self._writing.acquire()
         try:
             db.execute("BEGIN IMMEDIATE")
             for change in changes:
@@ -74,4 +76,5 @@ class Database:
         finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")
+            self._writing.release()
         return answers

@@ -54,7 +54,7 @@ class News:
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
-                with closing(self._server.pubsub()) as channel:  # type: ignore[no-untyped-call]
+                with closing(self._server.pubsub()) as channel:
                     channel.subscribe(CHANNEL)
                     self._listen(channel)
             except (RedisError, OSError) as error:

@@ -33,6 +33,7 @@ from easel.streams.together import Together
 
 SILENCE = 10.0  # seconds after which a consumer that nobody told of is gone
 _PATIENCE = 4.0  # seconds for an answer; EAS clients wait five
+_SIDE_BY_SIDE = 4  # batches of puts under way: one alone would wait for the disk more often than Redis does
 _KEYS = (
     "items", "given", "line", "keys", "keyline", "records", "held", "returned", "done", "cursors", "consumers", "seen",
     "interests",
@@ -80,7 +81,7 @@ class RedisStore:
         put, rest = _text("redis_put.lua"), _text("redis_store.lua")
         self._put = self._redis.register_script(put + _PUT)
         self._operation = self._redis.register_script(put + rest)
-        self._together = Together(self._put_all)
+        self._together = Together(self._put_all, at_once=_SIDE_BY_SIDE)
         self._gateway, self._silence = secrets.token_hex(8), int(silence * 1000)
         self._opened: dict[str, _Stream] = {}
         self._here: dict[tuple[str, str, str], Interest] = {}  # consumers of this gateway: stream, group, name

@@ -21,9 +21,8 @@ def page_of(app: Easel) -> PageMount:
     os.environ["GRADIO_TEMP_DIR"] = str(app.settings.state_dir / "page")  # uploads and what is shown
 
     def make() -> App:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Couldn't find ffmpeg")  # for sounds, which the page has none of
-            from easel.ui.page import make_page
+        warnings.filterwarnings("ignore", "Couldn't find ffmpeg")  # for sounds, which the page has none of
+        from easel.ui.page import make_page
 
         async def in_a_loop() -> App:  # gradio makes loops and leaves them open where none runs
             return make_page(app, mount.reload_from_thread)

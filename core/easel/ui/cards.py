@@ -74,7 +74,13 @@ def _build_kind(page: Page, tab: str, kind: Kind, inner: gr.Tab) -> None:
     name = f"{tab}_{kind}"
     with gr.Row(elem_classes="easel-row easel-search"):
         query = gr.Textbox(
-            "", placeholder=_("Search …"), show_label=False, container=False, elem_id=f"{name}_search", min_width=160
+            "",
+            label=_("Search …"),
+            placeholder=_("Search …"),
+            show_label=False,
+            container=False,
+            elem_id=f"{name}_search",
+            min_width=160,
         )
         back = page.tool("‹", f"{name}_back", "Earlier cards")
         number = gr.Number(0, visible="hidden", precision=0)
@@ -92,13 +98,13 @@ def _build_kind(page: Page, tab: str, kind: Kind, inner: gr.Tab) -> None:
         return show(words, at)
 
     inner.select(show, both, [shown, number], **_PRIVATE)
-    query.input(lambda words: show(words, 0), query, [shown, number], trigger_mode="always_last", **_PRIVATE)
+    query.change(lambda words: show(words, 0), query, [shown, number], trigger_mode="always_last", **_PRIVATE)
     back.click(lambda words, at: show(words, (at or 0) - 1), both, [shown, number], **_PRIVATE)
     forth.click(lambda words, at: show(words, (at or 0) + 1), both, [shown, number], **_PRIVATE)
     refresh.click(look, both, [shown, number], **_PRIVATE)
     if kind == "checkpoint":
         picked = gr.Textbox("", visible="hidden", elem_id=f"{name}_picked", show_label=False, container=False)
-        picked.input(lambda title: title, picked, page.checkpoint, **_PRIVATE)
+        picked.change(lambda said: said.partition("\t")[0], picked, page.checkpoint, **_PRIVATE)
 
 
 def _html(page: Page, name: str, kind: Kind, found: Shelf) -> str:
@@ -143,7 +149,8 @@ def _picture(app: Easel, file: ModelFile, name: str) -> str:
         if picture.is_file():
             source = f"sd_extra_networks/thumb?filename={quote(app.settings.shown(picture))}"
             return f'<img loading="lazy" alt="" src="{source}">'
-    return f'<span class="easel-noimage" style="--hue:{crc32(name.encode()) % 360}">{escape(name[:2])}</span>'
+    hue = crc32(name.encode()) % 360
+    return f'<span class="easel-noimage" aria-hidden="true" style="--hue:{hue}">{escape(name[:2])}</span>'
 
 
 def _note(path: Path) -> Mapping[str, Any]:

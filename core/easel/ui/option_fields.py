@@ -30,7 +30,11 @@ def _labels() -> Mapping[str, Mapping[str, str]]:
 
 def sections(app: Easel) -> dict[str, tuple[FormField, ...]]:
     """The fields of every section, in A1111's words; without those that only the operator's flags can change."""
-    offered = {"localization": languages(app), "upscaler_for_img2img": ("", *(one.name for one in app.upscalers))}
+    offered = {
+        "localization": languages(app),
+        "upscaler_for_img2img": ("", *(one.name for one in app.upscalers)),
+        "face_restoration_model": tuple(one.name for one in app.face_restorers),
+    }
     found = {
         section: tuple(_field(name, label, offered.get(name)) for name, label in labels.items())
         for section, labels in _labels().items()

@@ -139,7 +139,7 @@ const easel = (() => {
 
   function say(id, words) {
     const box = byId(id).querySelector("textarea, input");
-    box.value = words;
+    box.value = `${words}\t${Date.now()}`;  // said again, it is another text
     box.dispatchEvent(new Event("input", { bubbles: true }));
   }
 

@@ -116,7 +116,9 @@ def _install(page: Page, shown: Any) -> None:
         return
     warning = "A ZIP file or a wheel with an `extension.toml`. Its code will run here: take it from people you trust."
     gr.Markdown(page.text(warning))
-    file = gr.File(label=page.text("Extension"), file_types=[".zip", ".whl"], type="filepath", height=140)
+    file = gr.File(
+        label=page.text("Extension"), file_types=[".zip", ".whl"], type="filepath", height=140, elem_id="easel-install"
+    )
     again = gr.Checkbox(label=page.text("Replace the one that is there"))
     button = gr.Button(page.text("Install"), variant="primary")
     told = gr.Markdown()

@@ -26,6 +26,7 @@ _FIELDS = (
     "upscaler_1", "upscaling_resize", "resize_mode", "upscaling_resize_w", "upscaling_resize_h", "upscaling_crop",
     "upscaler_2", "extras_upscaler_2_visibility",
 )  # fmt: skip
+_FACES = {"GFPGAN": ("gfpgan_visibility",), "CodeFormer": ("codeformer_visibility", "codeformer_weight")}
 
 
 def build(page: Page) -> None:
@@ -45,12 +46,13 @@ def build(page: Page) -> None:
                     file_count="multiple", file_types=["image"], label=_("Pictures"), elem_id="extras_batch"
                 )
             names = [one.name for one in page.app.upscalers]
+            faces = [name for one in page.app.face_restorers if not one.lacks for name in _FACES.get(one.name, ())]
             form = build_form(
                 task.arguments,
                 _,
                 choices={"upscaler_1": names, "upscaler_2": names},
                 values={"upscaler_1": names[-1] if len(names) > 3 else "Lanczos"},
-                only=_FIELDS,
+                only=(*_FIELDS, *faces),
             )
         with gr.Column(min_width=320):
             button = gr.Button(_("Generate"), variant="primary", elem_id="extras_generate")

@@ -27,7 +27,7 @@ def build(page: Page) -> None:
     shown = live(elem_id="easel-usage")
 
     def refresh(request: gr.Request) -> Html:
-        return _usage(page, page.user(request).name)
+        return usage(page, page.user(request).name)
 
     shown.opened(refresh, None, shown, show_progress="hidden")
     shown.tick(refresh, None, shown, show_progress="hidden")
@@ -44,7 +44,8 @@ def _results(page: Page, user: str) -> Iterator[Result]:
             yield outcome
 
 
-def _usage(page: Page, user: str) -> Html:
+def usage(page: Page, user: str) -> Html:
+    """The figures of a user's jobs, as HTML."""
     text, jobs, pictures = page.text, 0, 0
     seconds: defaultdict[str, float] = defaultdict(float)
     for result in _results(page, user):
