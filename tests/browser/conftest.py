@@ -68,9 +68,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser."""
+    """A browser. Of one module: while playwright is there the thread has an event loop, and other tests want none."""
     if _CHROMIUM is None:
         pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:
