@@ -84,8 +84,7 @@ class Loop:
         call.job.raise_if_cancelled()
         self._turns.ask(call)
         try:
-            with call.job.apart():
-                return call.result.result()
+            return call.result.result()
         finally:
             charge(call, part)
 
@@ -137,7 +136,7 @@ class Loop:
             return
         parts = self._tick([run for run in order if isinstance(run, Run)])
         total = sum(len(part.rows) for part in parts)
-        shares = [(part.run, len(part.rows) / total) for part in parts] or [(first, 1.0)]  # who failed pays too
+        shares = [(part.run, len(part.rows) / total) for part in parts]
         self._account(first, shares, "tick_seconds", start, loaded)
         for run in dict.fromkeys((first, *(part.run for part in parts))):
             run.report()
