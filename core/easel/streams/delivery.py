@@ -199,6 +199,10 @@ class Delivery:
                 log.warning("stream %s cannot be read now: %s", stream, error.message)
                 await asyncio.sleep(_AGAIN)
                 continue
+            except Exception:  # whatever a database says: watchers must not wait for ever
+                log.exception("stream %s cannot be read now", stream)
+                await asyncio.sleep(_AGAIN)
+                continue
             if not moved:
                 await sound.wait()
 

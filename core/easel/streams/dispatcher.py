@@ -108,6 +108,9 @@ class Dispatcher:
         except EaselError as error:
             log.warning("no tasks can be taken now: %s", error.message)
             return False
+        except Exception:  # whatever a database says: the next look may find it well
+            log.exception("no tasks can be taken now")
+            return False
         for item in items:
             killpoint("claimed")
             task = Task(id=job_id(self._input, item.index, item.tags[REQUEST_ID]), item=item, limit=self._max_payload)
@@ -138,16 +141,16 @@ class Dispatcher:
         else:
             if len(answer.body) > self._max_payload:
                 answer = failure(task, TooLarge(f"the result is larger than {self._max_payload} bytes"))
-            await asyncio.to_thread(self._end, task, answer)
+            await self._end(task, answer)
 
     def _release(self, task: Task, *, counted: bool) -> None:
         self._store.release(self._input, self._who.group, [task.item.index], counted=counted)
 
-    def _end(self, task: Task, answer: Answer) -> None:
+    async def _end(self, task: Task, answer: Answer) -> None:
         """One transaction ends the task; a store that does not answer is asked until it does."""
         item, failed = task.item, answer.status >= 300
         if failed:
-            self._remove_pictures(task.id)
+            await asyncio.to_thread(self._remove_pictures, task.id)
         told = {"lastCode": str(answer.status), "lastReason": answer.reason[:_LONGEST_REASON]} if failed else {}
         outcome = Outcome(
             result=Put(data=answer.body, tags={**item.tags, **told}) if answer.body else None,
@@ -165,14 +168,14 @@ class Dispatcher:
         )
         while True:
             try:
-                ended = self._store.finish(self._input, item, self._sink, outcome)
+                ended = await asyncio.to_thread(self._store.finish, self._input, item, self._sink, outcome)
                 break
             except EaselError as error:
                 log.warning("a result cannot be stored now: %s", error.message)
-                time.sleep(_AGAIN)
+                await asyncio.sleep(_AGAIN)
         killpoint("finished")
         if ended:
-            self._journal.forget(task.id)
+            await asyncio.to_thread(self._journal.forget, task.id)
 
     def _remove_pictures(self, job: str) -> None:
         for path in self._journal.paths(job):
