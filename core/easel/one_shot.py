@@ -33,7 +33,7 @@ def make_pictures(settings: Settings, body: Body, output: Path) -> list[Path]:
     try:
         asked = read_request(app, body)
         job = app.jobs.submit(asked.request)
-        result = _watched(app, job)
+        result = watched(app, job)
     finally:
         app.stop()
     for text in (*(f"{line.item}: {line.reason}" for line in asked.report), *result.warnings):
@@ -71,7 +71,7 @@ def in_words(explanation: dict[str, Any]) -> Iterator[str]:
     yield from (f"warning   {text}" for text in explanation["warnings"])
 
 
-def _watched(app: Easel, job: Job) -> Result:
+def watched(app: Easel, job: Job) -> Result:
     """The job's result, with a progress bar until it is there."""
     from rich.progress import Progress
 

@@ -136,6 +136,7 @@ def _described(app: Easel, job: Job) -> dict[str, Any]:
                 "warnings": list(outcome.warnings),
                 "seconds": {part: round(seconds, 4) for part, seconds in outcome.seconds.items()},
                 "interrupted": outcome.interrupted,
+                "receipt": None if outcome.receipt is None else asdict(outcome.receipt),
                 "images": [
                     {"kind": one.kind, "seed": one.seed, "path": one.path, "url": f"easel/v1/jobs/{job.id}/images/{k}"}
                     for k, one in enumerate(outcome.images)

@@ -84,7 +84,8 @@ class Loop:
         call.job.raise_if_cancelled()
         self._turns.ask(call)
         try:
-            return call.result.result()
+            with call.job.apart():
+                return call.result.result()
         finally:
             charge(call, part)
 
@@ -136,7 +137,7 @@ class Loop:
             return
         parts = self._tick([run for run in order if isinstance(run, Run)])
         total = sum(len(part.rows) for part in parts)
-        shares = [(part.run, len(part.rows) / total) for part in parts]
+        shares = [(part.run, len(part.rows) / total) for part in parts] or [(first, 1.0)]  # who failed pays too
         self._account(first, shares, "tick_seconds", start, loaded)
         for run in dict.fromkeys((first, *(part.run for part in parts))):
             run.report()

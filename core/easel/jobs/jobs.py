@@ -21,7 +21,7 @@ from easel.jobs.shelf import Shelf
 from easel.jobs.tally import Tally
 from easel.values.job import Job, JobState, Progress
 from easel.values.request import GenerationRequest
-from easel.values.result import ReportLine, Result
+from easel.values.result import QUEUE, ReportLine, Result
 
 log = logging.getLogger("easel.jobs")
 Signal = Literal["interrupt", "skip", "cancel"]
@@ -245,7 +245,8 @@ class Jobs:
         """A job ended well."""
         record = self._take_back(job_id, sum(result.seconds.values()))
         if record is not None:
-            self._finish(record, JobState.DONE, result)
+            seconds = {QUEUE: max(0.0, record.waited), **result.seconds}
+            self._finish(record, JobState.DONE, replace(result, seconds=seconds))
         self._dispatch()
 
     def failed(self, job_id: str, error: EaselError, seconds: float = 0.0) -> None:
@@ -275,7 +276,7 @@ class Jobs:
                 self._finish(record, JobState.FAILED, late)
             elif deliberate or record.deliveries < (self._max_delivery if record.begun else UNBEGUN_DELIVERIES):
                 with self._lock:
-                    record.state, record.begun = JobState.QUEUED, False
+                    record.state, record.begun, record.lined = JobState.QUEUED, False, time.monotonic()
                     record.deliveries -= deliberate  # not this job's fault
                     self._queue.put(record.job.user, record, front=True)
             else:
@@ -320,6 +321,8 @@ class Jobs:
                 if record is None:
                     return
                 record.state, record.started = JobState.RUNNING, time.monotonic()
+                # From acceptance on, which a task's stream may have done in another process; then each time anew.
+                record.waited += record.started - record.lined if record.lined else time.time() - record.job.created
                 record.deliveries += 1
                 self._running[record.job.id] = record
             self._changed(record)

@@ -35,7 +35,9 @@ class Record:
     state: JobState = JobState.QUEUED
     deliveries: int = 0
     begun: bool = False  # the worker said so
-    started: float = 0.0
+    started: float = 0.0  # monotonic, of this delivery
+    lined: float = 0.0  # monotonic, since when it waits again after its worker was lost
+    waited: float = 0.0  # seconds in line, in all
     outcome: Future[Result] = field(default_factory=promise)
     listeners: list[Callable[[], object]] = field(default_factory=list)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from easel.values.job import Job
+    from easel.values.receipt import UsedWeights
 
 T = TypeVar("T")
 
@@ -138,6 +139,14 @@ class Planner(Engine):
 
     def unload(self, job: Job) -> None:
         """Nothing is loaded."""
+
+    def used(self, job: Job) -> tuple[UsedWeights, ...]:
+        """As the real engine has it."""
+        return self.engine.used(job)
+
+    def machine(self) -> Mapping[str, Any]:
+        """As the real engine has it."""
+        return self.engine.machine()
 
     def memory(self) -> Mapping[str, Any]:
         """As the real engine has it."""

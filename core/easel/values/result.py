@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from easel.values.image import Image, SavedImage
+from easel.values.receipt import Receipt
+
+QUEUE = "queue"  # the part of a job's seconds that it waited in line, which the gateway adds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,5 +51,6 @@ class Result:
     report: tuple[ReportLine, ...] = ()
     trace: tuple[TraceLine, ...] = ()  # in the order of what happened
     warnings: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)  # load, encode, denoise, decode, save, <extension>
+    seconds: Mapping[str, float] = field(default_factory=dict)  # queue, and the parts of `Job.charge`
     interrupted: bool = False
+    receipt: Receipt | None = None

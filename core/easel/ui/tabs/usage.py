@@ -10,7 +10,7 @@ import gradio as gr
 from easel.errors import EaselError
 from easel.ui.markup import Html, joined, live, tag
 from easel.values.job import JobState
-from easel.values.result import Result
+from easel.values.result import QUEUE, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,14 +59,14 @@ def usage(page: Page, user: str) -> Html:
         (text("Seconds of computing"), f"{total:.1f}"),
         (text("Seconds for one picture"), f"{total / pictures:.2f}" if pictures else "–"),
     )
-    hooks = sorted(part for part, spent in seconds.items() if part not in _COMPUTED and spent >= _LEAST)
+    hooks = sorted(part for part, spent in seconds.items() if part not in (QUEUE, *_COMPUTED) and spent >= _LEAST)
     rows = [
         *(_row(text(part), seconds[part], seconds[part] / total) for part in _COMPUTED if seconds[part]),
         *(_row(f"{text('Extension')}: {part}", seconds[part], None) for part in hooks),
     ]
     heads = (tag("th", text(head) if head else "", scope="col") for head in ("Part", "Seconds", "", "Share"))
     notes = (
-        "The seconds of an extension are those that its hooks took, what they waited for included.",
+        "The seconds of an extension are those that its own code took, its models not counted.",
         "Of the finished jobs that this service still knows: some hundred, until it is started again.",
     )
     whole = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows))
