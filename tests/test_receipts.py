@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,14 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from easel.api.requests import read_request
+from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
+from easel.app import Easel
 from easel.cli import main
+from easel.imaging.encode import encode
+from easel.settings import read_settings
 from easel.values.receipt import CHUNK, read_receipt
+from easel.verify import verify
 
 FAST = ["--steps", "3", "--width", "64", "--height", "64", "--seed", "5", "--reproducible"]
 
@@ -92,3 +99,41 @@ def test_a_picture_without_a_receipt(tmp_path: Path, capsys: pytest.CaptureFixtu
     Image.new("RGB", (8, 8)).save(plain)
     assert main(["verify", str(plain), "--data-dir", str(tmp_path / "data")]) == 2
     assert "there is no receipt" in capsys.readouterr().err
+
+
+PHOTO = encode(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)))
+MASK = encode(Image.fromarray(np.pad(np.full((24, 24), 255, np.uint8), 20)))
+FROM = {"init_images": [base64.b64encode(PHOTO).decode()], "denoising_strength": 0.7}
+MASKED = FROM | {"mask": base64.b64encode(MASK).decode(), "inpainting_fill": 1}
+UNIT = {"image": FROM["init_images"][0], "module": "canny", "model": "starter-canny"}
+BODIES: dict[str, dict[str, Any]] = {
+    "batches": {"batch_size": 2, "n_iter": 2},
+    "variations": {"subseed": 7, "subseed_strength": 0.3, "batch_size": 2},
+    "hires": {"enable_hr": True, "hr_upscaler": "R-ESRGAN AnimeVideo 4x", "hr_scale": 2, "denoising_strength": 0.5},
+    "matrix": {"prompt": "a cat|red|small", "script_name": "Prompt matrix", "script_args": {}},
+    "plot": {"script_name": "X/Y/Z plot", "script_args": {"x_type": "Steps", "x_values": "2,3"}},
+    "lines": {"script_name": "Prompts from file or textbox", "script_args": {"text": "a dog"}},
+    "control": {"alwayson_scripts": {"ControlNet": {"args": [UNIT]}}},
+    "mask": MASKED,
+    "only masked": MASKED | {"inpaint_full_res": True, "inpainting_fill": 2},
+    "soft": MASKED | {"alwayson_scripts": {"Soft Inpainting": {"args": [True]}}},
+    "loopback": FROM | {"script_name": "Loopback", "script_args": {}},
+    "outpainting": FROM | {"script_name": "Outpainting mk2", "script_args": {}},
+    "tiles": FROM | {"script_name": "SD upscale", "script_args": {"overlap": 16, "scale": 2}},
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", BODIES)
+def test_whatever_made_it(tmp_path: Path, name: str) -> None:
+    """Scripts, grids, controls and masks, all pictures of the answer."""
+    body = {"prompt": "a cat", "width": 64, "height": 64, "steps": 3, "seed": 5} | BODIES[name]
+    settings = read_settings(["--data-dir", str(tmp_path), "--in-process", "--reproducible"], {})
+    app = Easel(settings)
+    app.start()
+    try:
+        request = read_request(app, (Img2ImgBody if "init_images" in body else Txt2ImgBody)(**body)).request
+        images = app.jobs.wait_blocking(app.jobs.submit(request)).images
+    finally:
+        app.stop()
+    assert [verify(settings, one.data, [PHOTO, MASK]).verdict for one in images] == ["bit-exact"] * len(images)

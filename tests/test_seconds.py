@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL import Image
 from easel.api.requests import read_request
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
 from easel.app import Easel
+from easel.errors import JobCancelled
 from easel.imaging.encode import encode
 from easel.settings import read_settings
 from easel.values.result import QUEUE, Result
@@ -63,7 +65,11 @@ class Bench:
 
 
 def charged(results: list[Result]) -> float:
-    return sum(spent for result in results for part, spent in result.seconds.items() if part in ENGINE)
+    return sum(_engine(result.seconds) for result in results)
+
+
+def _engine(seconds: Mapping[str, float]) -> float:
+    return sum(spent for part, spent in seconds.items() if part in ENGINE)
 
 
 def conserved(bench: Bench, bodies: list[dict[str, Any]]) -> list[Result]:
@@ -119,9 +125,17 @@ def test_waiting_is_a_part_of_its_own(tmp_path: Path) -> None:
 
 def test_cancelled_jobs_leave_the_others_what_is_theirs(bench: Bench) -> None:
     job = bench.app.jobs.submit(read_request(bench.app, Txt2ImgBody(**SMALL | {"steps": 900})).request)
-    threading.Timer(1.0, lambda: bench.app.jobs.signal("cancel", job)).start()
+    deadline = time.monotonic() + 100
+    while not job.progress.step and time.monotonic() < deadline:
+        time.sleep(0.01)
+    threading.Timer(0.2, lambda: bench.app.jobs.signal("cancel", job)).start()
     (result,) = bench.run([SMALL])
     assert result.seconds["denoise"] < 5
+    with pytest.raises(JobCancelled):
+        bench.app.jobs.wait_blocking(job)
+    spent = bench.app.jobs.seconds(job)
+    assert {QUEUE, "encode", "denoise"} <= spent.keys()
+    assert _engine(spent) + _engine(result.seconds) == pytest.approx(bench.spent(), rel=0.01)
 
 
 @pytest.mark.long

@@ -12,7 +12,7 @@ from easel.jobs.record import Once
 from easel.values.image import SavedImage
 from easel.values.job import Job, JobState, Progress
 from easel.values.request import EncodedPicture, GenerationRequest, InitImages
-from easel.values.result import QUEUE, Result
+from easel.values.result import LOST, QUEUE, Result
 
 RESULT = Result(images=(), info={}, seconds={"denoise": 1.0})
 REQUEST = GenerationRequest(prompt="a cat")
@@ -110,6 +110,7 @@ def test_a_lost_workers_jobs_fail_after_their_deliveries() -> None:
     jobs.lost()
     with pytest.raises(WorkerLost):
         jobs.wait_blocking(job)
+    assert jobs.seconds(job).keys() == {QUEUE, LOST}
 
 
 def test_a_job_that_was_never_begun_is_not_charged_with_the_loss() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, NotFound, WorkerLost
@@ -21,7 +22,7 @@ from easel.jobs.shelf import Shelf
 from easel.jobs.tally import Tally
 from easel.values.job import Job, JobState, Progress
 from easel.values.request import GenerationRequest
-from easel.values.result import QUEUE, ReportLine, Result
+from easel.values.result import LOST, QUEUE, ReportLine, Result
 
 log = logging.getLogger("easel.jobs")
 Signal = Literal["interrupt", "skip", "cancel"]
@@ -159,6 +160,10 @@ class Jobs:
         record = self._running.get(job.id)
         return time.monotonic() - record.started if record else 0.0
 
+    def seconds(self, job: Job) -> Mapping[str, float]:
+        """What a finished job, also one that failed, took by part; errors: NotFound for a job long gone."""
+        return self._record(job).seconds
+
     def running(self) -> list[Job]:
         """Jobs in the engine, oldest first."""
         with self._lock:
@@ -243,14 +248,13 @@ class Jobs:
 
     def done(self, job_id: str, result: Result) -> None:
         """A job ended well."""
-        record = self._take_back(job_id, sum(result.seconds.values()))
+        record = self._take_back(job_id, result.seconds)
         if record is not None:
-            seconds = {QUEUE: max(0.0, record.waited), **result.seconds}
-            self._finish(record, JobState.DONE, replace(result, seconds=seconds))
+            self._finish(record, JobState.DONE, replace(result, seconds=record.seconds))
         self._dispatch()
 
-    def failed(self, job_id: str, error: EaselError, seconds: float = 0.0) -> None:
-        """A job ended badly."""
+    def failed(self, job_id: str, error: EaselError, seconds: Mapping[str, float] = MappingProxyType({})) -> None:
+        """A job ended badly, after `seconds` of work."""
         record = self._take_back(job_id, seconds)
         if record is not None:
             state = JobState.CANCELLED if isinstance(error, JobCancelled) else JobState.FAILED
@@ -269,7 +273,7 @@ class Jobs:
             self._ready = False
         for record in records:
             seconds = time.monotonic() - record.started
-            if self._take_back(record.job.id, seconds) is None:
+            if self._take_back(record.job.id, {LOST: seconds}) is None:
                 continue
             if seconds > self._deadline:
                 late = DeadlinePassed(f"the job ran longer than {self._deadline:g} s{because}")
@@ -334,17 +338,22 @@ class Jobs:
             for what in record.job.asked:  # before the worker knew the job, or of a worker that died since
                 self._worker.signal(record.job, what)
 
-    def _take_back(self, job_id: str, seconds: float) -> Record | None:
+    def _take_back(self, job_id: str, seconds: Mapping[str, float]) -> Record | None:
         with self._lock:
             record = self._running.pop(job_id, None)
             if record is not None:
-                self._queue.finished(record.job.user, seconds)
+                record.took(seconds)
+                self._queue.finished(record.job.user, sum(seconds.values()))
             return record
 
     def _finish(self, record: Record, state: JobState, outcome: Result | EaselError) -> None:
         with self._lock:
             if record.state.final:
                 return
+            if record.state is JobState.RUNNING and record.job.id in self._running:  # nobody will say what it took
+                record.took({LOST: time.monotonic() - record.started})
+            elif not record.deliveries:
+                record.seconds = {QUEUE: max(0.0, time.time() - record.job.created)}
             record.state = state
             self.tally.end(record.job, state, outcome, time.time())
             promise = record.outcome

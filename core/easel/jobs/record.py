@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from easel.errors import NotFound
 from easel.values.job import Job, JobState
-from easel.values.result import Result
+from easel.values.result import LOST, QUEUE, Result
 
 
 def promise() -> Future[Result]:
@@ -38,8 +38,16 @@ class Record:
     started: float = 0.0  # monotonic, of this delivery
     lined: float = 0.0  # monotonic, since when it waits again after its worker was lost
     waited: float = 0.0  # seconds in line, in all
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by part, once a delivery has ended
     outcome: Future[Result] = field(default_factory=promise)
     listeners: list[Callable[[], object]] = field(default_factory=list)
+
+    def took(self, seconds: Mapping[str, float]) -> None:
+        """A delivery has ended after these seconds; those of earlier ones were lost with their workers."""
+        before = self.seconds.get(LOST, 0.0)
+        self.seconds = {QUEUE: max(0.0, self.waited), **seconds}
+        if before:
+            self.seconds = {**self.seconds, LOST: before + seconds.get(LOST, 0.0)}
 
     def forget(self) -> None:
         """Let go of the result."""

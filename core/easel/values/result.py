@@ -9,7 +9,8 @@ from typing import Any, Literal
 from easel.values.image import Image, SavedImage
 from easel.values.receipt import Receipt
 
-QUEUE = "queue"  # the part of a job's seconds that it waited in line, which the gateway adds
+# Parts of a job's seconds that the gateway adds: what it waited in line, and what it was in workers that died.
+QUEUE, LOST = "queue", "lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,6 @@ class Result:
     report: tuple[ReportLine, ...] = ()
     trace: tuple[TraceLine, ...] = ()  # in the order of what happened
     warnings: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)  # queue, and the parts of `Job.charge`
+    seconds: Mapping[str, float] = field(default_factory=dict)  # queue, lost, and the parts of `Job.charge`
     interrupted: bool = False
     receipt: Receipt | None = None

@@ -49,14 +49,14 @@ class JobHost:
         with self._lock:
             self._jobs.pop(job.id, None)
         if isinstance(outcome, EaselError):
-            self._emit(Failed(job.id, type(outcome).__name__, outcome.message, sum(job.seconds.values())))
+            self._emit(Failed(job.id, type(outcome).__name__, outcome.message, dict(job.seconds)))
             return
         try:
             self._emit(Done(job.id, outcome))
         except Exception:  # an extension's text that cannot be sent must not leave the caller waiting
             log.exception("the result of job %s cannot be sent", job.id)
             message = "internal error while sending the result; see the server's log"
-            self._emit(Failed(job.id, EaselError.__name__, message, sum(outcome.seconds.values())))
+            self._emit(Failed(job.id, EaselError.__name__, message, outcome.seconds))
 
 
 def _in_words(error: BaseException) -> str:

@@ -109,12 +109,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A job ended badly; `error` names a class of `easel.errors`."""
+    """A job ended badly; `error` names a class of `easel.errors`, `seconds` are those it took until then."""
 
     id: str
     error: str
     message: str
-    seconds: float
+    seconds: Mapping[str, float]
     kind: Literal["failed"] = "failed"
 
     def rebuild(self) -> errors.EaselError:
