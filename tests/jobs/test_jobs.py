@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, NotFound, WorkerLost
-from easel.jobs.jobs import Jobs, Signal
+from easel.jobs.jobs import Jobs
+from easel.jobs.places import Signal
 from easel.jobs.record import Once
 from easel.values.image import SavedImage
 from easel.values.job import Job, JobState, Progress
@@ -30,13 +32,15 @@ class Bench:
     def signal(self, job: Job, what: Signal) -> None:
         self.signals.append((job.id, what))
 
-    def switch(self, name: str, on: bool) -> None: ...
+    def wake(self) -> None: ...
+
+    def follow(self, extensions: Mapping[str, int]) -> None: ...
 
     def refresh(self) -> None: ...
 
-    def replace(self) -> None:
+    def replace(self, why: str, *, long: float, told: str = "") -> None:
         self.replaced += 1
-        self.jobs.lost()
+        self.jobs.lost(self, told)
 
     def close(self) -> None: ...
 
@@ -45,7 +49,7 @@ def bench(**arguments: object) -> tuple[Jobs, Bench]:
     jobs = Jobs(**arguments)  # type: ignore[arg-type]
     worker = Bench(jobs)
     jobs.attach(worker)
-    jobs.ready()
+    jobs.ready(worker)
     return jobs, worker
 
 
@@ -101,12 +105,12 @@ def test_a_lost_workers_jobs_fail_after_their_deliveries() -> None:
     jobs, worker = bench(max_delivery=2)
     job = jobs.submit(REQUEST)
     jobs.progressed(job.id, Progress())
-    jobs.lost()
+    jobs.lost(worker)
     assert jobs.state(job) is JobState.QUEUED and worker.given == [job]
-    jobs.ready()
+    jobs.ready(worker)
     assert worker.given == [job, job]
     jobs.progressed(job.id, Progress())
-    jobs.lost()
+    jobs.lost(worker)
     with pytest.raises(WorkerLost):
         jobs.wait_blocking(job)
 
@@ -114,8 +118,8 @@ def test_a_lost_workers_jobs_fail_after_their_deliveries() -> None:
 def test_a_job_that_was_never_begun_is_not_charged_with_the_loss() -> None:
     jobs, worker = bench(max_delivery=1)
     job = jobs.submit(REQUEST)
-    jobs.lost()
-    jobs.ready()
+    jobs.lost(worker)
+    jobs.ready(worker)
     assert worker.given == [job, job]
 
 
@@ -168,9 +172,9 @@ def test_a_stop_outlives_the_worker_that_was_told() -> None:
     jobs, worker = bench(max_delivery=2)
     job = jobs.submit(REQUEST)
     jobs.signal("interrupt", job)
-    jobs.lost()
+    jobs.lost(worker)
     worker.signals.clear()
-    jobs.ready()
+    jobs.ready(worker)
     assert worker.given == [job, job] and worker.signals == [(job.id, "interrupt")]
 
 

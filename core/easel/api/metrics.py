@@ -6,6 +6,7 @@ Names and meanings stand in `docs/monitoring.md`.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,10 @@ def _jobs(app: Easel) -> Iterator[Metric]:
     yield _counter("easel_jobs_accepted", "Jobs that came into the line.", ["kind"], _by_text(told.accepted))
     yield _gauge("easel_jobs_waiting", "Jobs in line.", [], {(): len(app.jobs.waiting())})
     yield _gauge("easel_jobs_running", "Jobs in the engine.", [], {(): len(app.jobs.running())})
+    if app.pool is not None:
+        states = Counter(one.state for one in app.pool.members())
+        states |= {state: states[state] for state in ("starting", "busy", "idle")}
+        yield _gauge("easel_worker_processes", "Worker processes, by what they do.", ["state"], _by_text(states))
     yield _histogram("easel_job_seconds", "Jobs that ended, from acceptance on.", ["kind", "state"], tally.ended)
     yield _counter("easel_job_errors", "Failed jobs by what went wrong.", ["error"], _by_text(told.errors))
     yield _counter("easel_pictures", "Pictures of finished jobs, grids not counted.", [], {(): told.pictures})
@@ -101,7 +106,7 @@ def _queues(app: Easel) -> Iterator[Metric]:
     served = sum(sum(spread.counts) for spread in tally.ended.read().values())
     came = sum(tally.read().accepted.values())
     yield from _queue_figures({_JOBS: running + waiting}, {_JOBS: running}, {_JOBS: came}, {_JOBS: served})
-    yield from _backlog(_JOBS, running + waiting, 1)
+    yield from _backlog(_JOBS, running + waiting, len(app.jobs.workers()))
 
 
 def _streams(queue: QueueService) -> Iterator[Metric]:

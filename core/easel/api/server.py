@@ -27,6 +27,7 @@ from easel.api import (
     streams,
     upkeep,
     watch,
+    workers,
 )
 from easel.api.auth import Credentials, Gatekeeper
 from easel.api.describe import ANSWERS
@@ -65,6 +66,7 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
     api.include_router(probes.routes(app))
     calls = metrics.Calls()
     api.include_router(metrics.routes(app, calls, app.queue))
+    api.include_router(workers.routes(app))
     for module in (generate, explain, lists, configuration, extensions, upkeep) if settings.api else ():
         api.include_router(module.routes(app))
     for module in (jobs, files) if settings.api or page else ():  # the page shows pictures by them
