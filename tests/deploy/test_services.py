@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import psutil
 import pytest
 
 from easel.cli import main
@@ -134,9 +135,17 @@ def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path, run: Run) -> 
     assert run("scale", "orphan", 1)[0] == 0  # the orphan held the port
     assert state(tmp_path, "orphan")["service"]["pid"] != before["service"]["pid"]
     assert not Path(f"/proc/{before['service']['pid']}").exists()
-    status, said = run("scale", "orphan", 2)
-    assert (status, "not available yet" in said) == (1, True)
+    service = state(tmp_path, "orphan")["service"]["pid"]
+    assert run("scale", "orphan", 2)[0] == 0
+    until = time.monotonic() + 60
+    while len(psutil.Process(service).children()) != 2:  # without a restart
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert state(tmp_path, "orphan")["service"]["pid"] == service
+    assert run("scale", "orphan", 2000)[0] == 2
     assert run("restart", "orphan")[0] == 0
+    flags = json.loads((tmp_path / "root/services/orphan/deployed.json").read_text())["flags"]
+    assert "--workers=2" in flags
     assert httpx.get(f"http://127.0.0.1:{port}/internal/ping").status_code == 200
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -258,3 +259,30 @@ def test_what_cannot_be_handed_over_fails_and_holds_no_place() -> None:
         with pytest.raises(EaselError, match="internal error"):
             jobs.wait_blocking(jobs.submit(REQUEST))
     assert not jobs.running()
+
+
+def test_a_job_that_comes_while_a_worker_leaves_is_given_to_it_or_waits() -> None:
+    """Four threads ask while workers come and go: whoever has left is given nothing any more, and nothing is lost."""
+    jobs = Jobs(max_in_flight=100, max_waiting=10_000)
+    asked, workers, left = list[Job](), list[Bench](), list[int]()
+
+    def ask() -> None:
+        for _ in range(500):
+            asked.append(jobs.submit(REQUEST))
+            time.sleep(0)
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    while any(thread.is_alive() for thread in asking) or jobs.waiting() or jobs.running():
+        worker, done = Bench(jobs), 0
+        workers.append(worker)
+        jobs.ready(worker)
+        while not jobs.retire(worker):
+            for job in worker.given[done:]:
+                jobs.done(job.id, RESULT)
+                done += 1
+        left.append(len(worker.given))
+    assert [len(worker.given) for worker in workers] == left
+    assert sum(left) == 2000 == len({job.id for job in asked}) and sum(map(bool, left)) > 5
+    assert all(jobs.wait_blocking(job) is RESULT for job in asked[-10:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -12,18 +13,22 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from easel.deploy.plan import RUNNABLE, Mount, Plan
 from easel.deploy.records import Deployed, Process, State, read_deployed, read_state, write_json, write_state
 from easel.deploy.script import Flag, with_paths, words
 from easel.deploy.service_file import NAME
+from easel.deploy.supervisor import this_machine
 from easel.errors import BadRequest, Conflict, EaselError, NotAvailable, NotFound
-from easel.settings import Settings
+from easel.settings import Settings, read_settings
 
+MOST = 1024  # workers
+_ANSWER = 30.0  # seconds
 _PATIENCE = 60.0  # seconds that a supervisor gets to stop its service; it kills after half of that
 
 
@@ -112,16 +117,38 @@ class Services:
             _stop(folder)
             shutil.rmtree(folder)
 
-    def scale(self, name: str, instances: int) -> None:
-        """0 stops the service, 1 has it run. Errors: NotAvailable (more)."""
-        if instances < 0:
-            raise BadRequest("must not be negative", field="instances", value=instances, allowed="0, 1")
-        if instances > 1:
-            raise NotAvailable("several instances of a service are not available yet; there are: 0 (stopped), 1")
-        if instances == 0:
+    def scale(self, name: str, workers: int) -> None:
+        """So many workers, at most where their number follows the backlog; 0 stops the service.
+
+        A service that runs is told, without a restart. Errors: BadRequest, EaselError (it does not answer).
+        """
+        if not 0 <= workers <= MOST:
+            raise BadRequest("is not possible", field="N", value=workers, allowed=f"0 (stop) to {MOST}")
+        if workers == 0:
             self.stop(name)
-        elif self.state(name).state in ("Stopped", "Failed"):
+            return
+        folder = self.folder(name)
+        with self._changing():
+            deployed = read_deployed(folder)
+            write_json(folder / "deployed.json", asdict(replace(deployed, flags=_resized(deployed.flags, workers))))
+        if self.state(name).state in ("Stopped", "Failed"):
             self.restart(name)
+        else:
+            self._tell_workers(deployed, workers)
+
+    def _tell_workers(self, deployed: Deployed, workers: int) -> None:
+        token = self.token(deployed.name)
+        call = urllib.request.Request(
+            f"{deployed.url}/easel/v1/workers",
+            json.dumps({"workers": workers}).encode(),
+            {"Content-Type": "application/json"} | ({"Authorization": token} if token else {}),
+        )
+        try:
+            with urllib.request.urlopen(call, timeout=_ANSWER, context=this_machine()):
+                pass
+        except OSError as error:
+            again = f"easel restart {deployed.name} has it begin with {workers}"
+            raise EaselError(f"the service {deployed.name!r} did not take the number ({error}); {again}") from error
 
     def _refuse_taken_port(self, settings: Settings) -> None:
         owners = [name for name in self.names() if self.deployed(name).port == settings.bind_port]
@@ -199,6 +226,17 @@ def _deployed(plan: Plan, mapping: dict[Path, Path], data: Path, folder: Path, d
     prefix = (settings.subpath or "").strip("/")
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.bind_port}/{prefix}".rstrip("/")
     return Deployed(plan.name, plan.edition, tuple(words(flags)), url, settings.bind_port, str(data), deadline)
+
+
+def _resized(flags: tuple[str, ...], workers: int) -> tuple[str, ...]:
+    """The flags with another greatest number of workers, and no more of them kept than that."""
+    settings = read_settings(flags, {})
+    kept = [flag for flag in flags if not flag.startswith(("--workers=", "--min-workers="))]
+    least = settings.min_workers
+    if least is not None:
+        least = workers if least == settings.workers else min(least, workers)
+        kept.append(f"--min-workers={least}")
+    return (*kept, f"--workers={workers}")
 
 
 def _start(folder: Path) -> None:

@@ -113,11 +113,16 @@ def child_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str
     return kept | ({"EASEL_TOKEN": token.read_text("ascii").strip()} if token.is_file() else {})
 
 
-def _answers(url: str) -> bool:
+def this_machine() -> ssl.SSLContext:
+    """For calls to this machine's own address."""
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # this machine's own address
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/internal/ping", timeout=_BEAT, context=context) as answer:
+        with urllib.request.urlopen(f"{url}/internal/ping", timeout=_BEAT, context=this_machine()) as answer:
             return bool(answer.status == 200)
     except (OSError, ValueError):
         return False
