@@ -30,6 +30,8 @@ class Settings(LaunchFlags):
 
     # where things are
     state_dir: Path = works(None, "database, options and secrets (default: <data-dir>/.easel)")
+    mount_path: Path | None = works(None, "the data folder as clients name it (default: as it is)")
+    read_only: tuple[str, ...] = works((), "storages, by their mount paths, in which clients change nothing")
     root_extensions: str | bool = works(False, "[DIR] everybody has the same extensions; DIR holds more of them")
     extensions_path: str = works("", "more folders of extensions, separated by colons")
     # who may ask
@@ -98,6 +100,11 @@ class Settings(LaunchFlags):
     def models_path(self) -> Path:
         """The root of `Stable-diffusion/`, `VAE/`, `Lora/` …"""
         return self.models_dir or self.data_dir / "models"
+
+    @property
+    def data_name(self) -> Path:
+        """The data folder as clients name it, in requests and in answers."""
+        return self.mount_path or self.data_dir
 
     @property
     def host(self) -> str:
@@ -305,6 +312,10 @@ def _refuse_contradictions(settings: Settings) -> None:
         (
             settings.in_process and settings.workers > 1,
             "--in-process contradicts --workers: there is no worker process",
+        ),
+        (
+            any(settings.data_name.is_relative_to(Path(one).absolute()) for one in settings.read_only),
+            f"--read-only: pictures are written to {settings.data_name}",
         ),
         (
             settings.fewest_workers > settings.workers,

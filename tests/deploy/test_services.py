@@ -59,6 +59,11 @@ def state(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
+def state_url(folder: Path, name: str) -> str:
+    found = json.loads((folder / "root" / "services" / name / "deployed.json").read_text())
+    return str(found["url"])
+
+
 def wait_for(folder: Path, name: str, *, restarts: int) -> None:
     until = time.monotonic() + 120
     while (found := state(folder, name))["state"] != "Running" or found["restarts"] != restarts:
@@ -157,4 +162,15 @@ def test_a_mount_path_that_cannot_be_made_is_mapped(tmp_path: Path, run: Run) ->
     status, said = run("deploy", file)
     assert status == 0, said
     assert "cannot be made here" in said
-    assert (tmp_path / "root/storage/oss-bucket_data/models").is_dir()
+    here, base = tmp_path / "root/storage/oss-bucket_data", state_url(tmp_path, "mapped")
+    assert (here / "models").is_dir()
+    body = {"prompt": "cute dog", "steps": 1, "width": 64, "height": 64}
+    headers = {"Authorization": (tmp_path / "root/services/mapped/token").read_text().strip()}
+    for asked in ("outputs/mine", f"{tmp_path}/file/data/outputs/mine"):  # as clients know it, in and out
+        call = body | {"alwayson_scripts": {"save_dir": asked}}
+        answer = httpx.post(f"{base}/sdapi/v1/txt2img", json=call, headers=headers, timeout=200)
+        assert answer.status_code == 200, answer.text
+        saved = answer.json()["parameters"]["image_url"]
+        assert saved.startswith(f"{tmp_path}/file/data/outputs/mine/")
+        assert (here / Path(saved).relative_to(tmp_path / "file" / "data")).is_file()
+        assert str(here) not in answer.text

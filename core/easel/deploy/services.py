@@ -194,7 +194,7 @@ class Services:
             here.parent.mkdir(parents=True, exist_ok=True)
             here.symlink_to(source, target_is_directory=True)
         except OSError:
-            return source, [*told, f"{here} cannot be made here: the service knows it as {source}"]
+            return source, [*told, f"{here} cannot be made here: {source} is what requests and answers call {here}"]
         return here, told
 
     @contextmanager
@@ -221,6 +221,10 @@ def _deployed(plan: Plan, mapping: dict[Path, Path], data: Path, folder: Path, d
     kept = [flag for flag in plan.flags if flag.name not in ("--data-dir", "--state-dir")]
     state = real(settings.state_dir) if "state_dir" in settings.given else folder / "state"
     flags = [*with_paths(kept, real), Flag("--data-dir", (str(data),)), Flag("--state-dir", (str(state),))]
+    if plan.data_dir and plan.data_dir != data:
+        flags.append(Flag("--mount-path", (str(plan.data_dir),)))
+    if locked := [str(mount.path) for mount in plan.mounts if mount.read_only]:
+        flags.append(Flag("--read-only", tuple(locked)))
     scheme = "https" if settings.tls_certfile else "http"
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
     prefix = (settings.subpath or "").strip("/")

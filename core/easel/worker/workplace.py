@@ -118,7 +118,12 @@ def data_files(settings: Settings) -> ScopedFiles:
     denied = ["extensions", "users"]
     if settings.state_dir.is_relative_to(settings.data_dir):
         denied.append(str(settings.state_dir.relative_to(settings.data_dir)))
-    return ScopedFiles(settings.data_dir, denied=tuple(denied))
+    return ScopedFiles(
+        settings.data_dir,
+        denied=tuple(denied),
+        named=settings.data_name,
+        read_only=[Path(one).absolute() for one in settings.read_only],
+    )
 
 
 def journal(settings: Settings) -> Journal:
