@@ -18,7 +18,7 @@ from easel.settings import Settings
 from easel.ui import page_of
 from easel.ui.mount import PageMount
 from easel.worker.supervisor import PROGRAM
-from easel.worker.workplace import Workplace, build_workplace
+from easel.worker.workplace import Workplace, build_workplace, guard_egress
 
 log = logging.getLogger("easel")
 _GRACE = 5  # seconds that running calls get to end by themselves …
@@ -66,6 +66,7 @@ def serve(
     logging.basicConfig(level=settings.loglevel, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for remark in settings.remarks():
         log.warning(remark)
+    guard_egress(settings)
     app = Easel(settings, build=build, worker=worker)
     try:
         app.store.make_tree()

@@ -88,6 +88,7 @@ class Settings(LaunchFlags):
     fetch_allow: tuple[str, ...] = works(
         (), "hosts and networks off the public internet that URLs in requests may name"
     )
+    offline: bool = works(False, "nothing is asked of the network: what tries fails at once")
     fetch_timeout: float = works(20.0, "seconds that fetching what a URL names may take")
     given: frozenset[str] = frozenset()
 

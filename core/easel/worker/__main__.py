@@ -39,7 +39,7 @@ from easel.worker.messages import (
     Signal,
 )
 from easel.worker.slate import Slate
-from easel.worker.workplace import Workplace, build_workplace
+from easel.worker.workplace import Workplace, build_workplace, guard_egress
 
 ENGINE_THREAD = "easel-engine"
 _BEAT = 1.0  # seconds
@@ -59,6 +59,7 @@ def main(build: Callable[[Settings], Workplace] = build_workplace) -> None:
     threading.excepthook = _end_without_engine
     emit = outbox(connection)
     _offer_to_the_kernel()
+    guard_egress(opening.settings)
     workplace = build(opening.settings)
     workplace.extensions.watch.tell = lambda fault: emit(Faulted(fault))
     workplace.extensions.watch.show = Slate(int(sys.argv[2])).write
