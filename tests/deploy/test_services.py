@@ -18,6 +18,7 @@ import pytest
 from easel.cli import main
 
 Run = Callable[..., tuple[int, str]]
+PATIENCE = 300.0  # seconds; other programs may be at work here
 
 
 @pytest.fixture
@@ -36,11 +37,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         command("delete", line.split()[0])
 
 
-def service_file(folder: Path, name: str, flags: str = "", **parts: Any) -> tuple[Path, int]:
-    """A file like PAI-EAS' own, with the line of `webui.sh`, a mount path below `folder` and a free port."""
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+        return int(one.getsockname()[1])
+
+
+def service_file(folder: Path, name: str, flags: str = "", **parts: Any) -> tuple[Path, int]:
+    """A file like PAI-EAS' own, with the line of `webui.sh`, a mount path below `folder` and a free port."""
+    port = free_port()
     mount = folder / "code" / "data-oss"
     line = f"./webui.sh --listen --port {port} --skip-version-check --no-hashing --no-download-sd-model "
     line += f"--skip-prepare-environment --api-log --time-log --data-dir={mount} {flags}"

@@ -210,8 +210,13 @@ def test_an_edition_that_is_not_there_yet_is_not_deployed(tmp_path: Path, capsys
     assert not (tmp_path / "root").exists()
 
 
-def test_the_file_of_the_operators_page_is_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "deploy" / "service-json.md").read_text()
+@pytest.mark.parametrize(("page", "says"), [
+    ("service-json.md", "sd_async: api edition"), ("serverless.md", "sd_serverless: serverless edition"),
+])  # fmt: skip
+def test_the_files_of_the_operators_pages_are_right(
+    page: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "deploy" / page).read_text()
     status, out, _ = validate(tmp_path, page.partition("```json\n")[2].partition("```")[0], capsys)
     assert status == 0, out
-    assert "sd_async: api edition" in out
+    assert says in out

@@ -35,7 +35,7 @@ from easel.api.extension_routes import Api
 from easel.api.middleware import BodyGuard, CallFrame, RateLimit
 from easel.api.replay import Replay
 from easel.api.sessions import Sessions
-from easel.errors import NotFound
+from easel.errors import NotAvailable, NotFound
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -76,6 +76,8 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
     if app.queue is not None:
         api.include_router(streams.routes(app.queue))
         api.include_router(watch.routes(app.queue))
+    else:
+        api.include_router(_no_queue(settings.edition))
     credentials = Credentials.of(settings)
     sessions = (
         None
@@ -133,6 +135,17 @@ def _switched_off() -> APIRouter:
     async def switched_off(path: str) -> None:
         """Say why there is nothing."""
         raise NotFound("the API of this server is switched off (--no-api)")
+
+    return router
+
+
+def _no_queue(edition: str) -> APIRouter:
+    router = APIRouter()
+
+    @router.api_route("/sink", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
+    async def no_queue() -> None:
+        """Say which edition has one; `/api/predict/NAME` is the root here."""
+        raise NotAvailable(f"the {edition} edition answers at once and has no queue; the api edition has one")
 
     return router
 
