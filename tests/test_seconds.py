@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from easel.api.ledger import summed
 from easel.api.requests import read_request
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
 from easel.app import Easel
 from easel.errors import JobCancelled
 from easel.imaging.encode import encode
-from easel.settings import read_settings
+from easel.settings import Settings, read_settings
+from easel.values.ledger import Wanted
 from easel.values.result import QUEUE, Result
 from easel.worker.workplace import Workplace, build_workplace
 
@@ -45,10 +47,13 @@ class Bench:
     def __init__(self, data: Path, *flags: str) -> None:
         self.places: list[Workplace] = []
         settings = read_settings(["--data-dir", str(data), "--in-process", "--no-half", *flags], {})
-        self.app = Easel(
-            settings, build=lambda settings: self.places.append(build_workplace(settings)) or self.places[0]
-        )  # type: ignore[func-returns-value]
+        self.app = Easel(settings, build=self._build)
         self.app.start()
+
+    def _build(self, settings: Settings) -> Workplace:
+        self.places.append(build_workplace(settings))
+        self.built = time.perf_counter()
+        return self.places[0]
 
     def run(self, bodies: list[dict[str, Any]]) -> list[Result]:
         """All at once."""
@@ -75,6 +80,15 @@ def _engine(seconds: Mapping[str, float]) -> float:
 def conserved(bench: Bench, bodies: list[dict[str, Any]]) -> list[Result]:
     results = bench.run(bodies)
     assert charged(results) == pytest.approx(bench.spent(), rel=0.01)
+    spent, lived = bench.places[0].engine.spent(), time.perf_counter() - bench.built
+    assert spent["busy"] + spent["idle"] == pytest.approx(lived, rel=0.01)
+    told = summed(bench.app, Wanted(), "kind", workers=True)  # as the ledger has it, from the disk
+    assert told["total"]["jobs"] == len(bodies)
+    assert told["total"]["engine_seconds"] == pytest.approx(bench.spent(), rel=0.01)
+    workers = told["workers"]
+    assert workers["jobs"] == pytest.approx(bench.spent(), rel=0.01)
+    whole = sum(workers[name] for name in ("start", "idle", "jobs", "lost", "running"))
+    assert workers["allocated"] == pytest.approx(whole, rel=0.01)
     return results
 
 

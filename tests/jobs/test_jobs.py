@@ -14,6 +14,7 @@ from easel.jobs.places import Signal
 from easel.jobs.record import Once
 from easel.values.image import SavedImage
 from easel.values.job import Job, JobState, Progress
+from easel.values.ledger import Line, Shift
 from easel.values.request import EncodedPicture, GenerationRequest, InitImages
 from easel.values.result import LOST, QUEUE, Result
 
@@ -116,6 +117,22 @@ def test_a_lost_workers_jobs_fail_after_their_deliveries() -> None:
     with pytest.raises(WorkerLost):
         jobs.wait_blocking(job)
     assert jobs.seconds(job).keys() == {QUEUE, LOST}
+
+
+def test_the_time_of_a_worker_that_died_is_told_and_what_was_lost_in_it() -> None:
+    entries: list[Line | Shift] = []
+    jobs, worker = bench(max_delivery=1, service="sd", enter=lambda *given: entries.extend(given))
+    first = jobs.submit(REQUEST)
+    jobs.done(first.id, RESULT, {"busy": 1.0, "idle": 0.0})
+    job = jobs.submit(replace(REQUEST, uid="cats"), user="ann")
+    jobs.progressed(job.id, Progress())
+    time.sleep(0.02)
+    jobs.lost(worker)
+    done, _, shift, lost = entries
+    assert isinstance(shift, Shift) and shift.over and (shift.busy, shift.charged) == (1.0, 1.0)
+    assert isinstance(done, Line) and (done.state, done.seconds["denoise"]) == ("done", 1.0)
+    assert isinstance(lost, Line) and (lost.state, lost.user, lost.project) == ("failed", "ann", "cats")
+    assert lost.seconds["lost"] >= 0.02
 
 
 def test_a_job_that_was_never_begun_is_not_charged_with_the_loss() -> None:

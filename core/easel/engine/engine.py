@@ -177,6 +177,10 @@ class Engine(Protocol):
         """What of device and settings decides about a picture's last bits: device, number types, threads …"""
         ...
 
+    def spent(self) -> Mapping[str, float]:
+        """Seconds of the engine's thread since its start, `busy` and `idle`; nothing of an engine without one."""
+        ...
+
     def memory(self) -> Mapping[str, Any]:
         """The device's memory: what A1111's `/memory` says under `cuda`."""
         ...

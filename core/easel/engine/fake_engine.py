@@ -143,6 +143,7 @@ class FakeEngine(Engine):
         for index in range(plan.steps):
             if self.step_seconds:
                 time.sleep(self.step_seconds)
+                job.charge("denoise", self.step_seconds)
             job.raise_if_cancelled()
             if job.stopping:
                 break
@@ -151,7 +152,6 @@ class FakeEngine(Engine):
                 tuple(_blended(plan, a, (1 - share) * a + share * b) for a, b in zip(starts, ends, strict=True))
             )
             plan.on_step(_as_step(index, plan, mixed))
-        job.charge("denoise", self.step_seconds * plan.steps)
         return FakeLatents(mixed.pictures, tuple(starts))
 
     def distances(self, job: Job, latents: FakeLatents) -> list[NDArray[np.float32]]:
@@ -195,6 +195,10 @@ class FakeEngine(Engine):
     def machine(self) -> Mapping[str, Any]:
         """None to speak of."""
         return {"device": "none"}
+
+    def spent(self) -> Mapping[str, float]:
+        """It has no thread of its own, and nothing to tell."""
+        return {}
 
     def memory(self) -> Mapping[str, Any]:
         """As on a machine without a GPU."""

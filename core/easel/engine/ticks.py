@@ -218,6 +218,11 @@ class TickEngine(Engine):
         """Device, number types, threads, and the flags that choose how it computes."""
         return describe_machine(self._bench.placement) | {"reproducible": self._reproducible}
 
+    def spent(self) -> Mapping[str, float]:
+        """Seconds of the engine's thread since its start: `busy` and `idle`."""
+        told = self.counters
+        return {"busy": told.tick_seconds + told.call_seconds + told.load_seconds, "idle": told.idle_seconds}
+
     def memory(self) -> Mapping[str, Any]:
         """The device's memory: what A1111's `/memory` says under `cuda`."""
         return device_memory(self._bench.device)

@@ -97,6 +97,7 @@ class Road:
             trace=tuple(job.trace),
             warnings=tuple(job.warnings),
             seconds=dict(job.seconds),
+            work=job.work,
             interrupted=job.interrupted,
             receipt=receipt,
         )
@@ -113,7 +114,7 @@ class Road:
         loads = [{"kind": kind, "name": name, "bytes": size} for (kind, name), size in planner.needs.items()]
         return Result(
             images=(),
-            info={"loads": loads, "passes": planner.passes},
+            info={"loads": loads, "passes": planner.planned},
             report=tuple(job.report),
             trace=tuple(job.trace),
             warnings=tuple(job.warnings),

@@ -92,6 +92,7 @@ class Job:
     report: list[ReportLine] = field(default_factory=list)
     trace: list[TraceLine] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    work: float = 0.0  # megapixel-steps that were denoised for it
     used: dict[tuple[str, str], Path] = field(default_factory=dict)  # weights that compute for it, by kind and name
     progress: Progress = field(default_factory=Progress)
     parts_done: int = 0  # of those that `run_all` ran

@@ -53,5 +53,6 @@ class Result:
     trace: tuple[TraceLine, ...] = ()  # in the order of what happened
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)  # queue, lost, and the parts of `Job.charge`
+    work: float = 0.0  # megapixel-steps that were denoised
     interrupted: bool = False
     receipt: Receipt | None = None

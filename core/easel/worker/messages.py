@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from easel import errors
@@ -107,10 +107,11 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A job ended well."""
+    """A job ended well; `spent` is what the engine has spent so far, in all."""
 
     id: str
     result: Result
+    spent: Mapping[str, float] = field(default_factory=dict)
     kind: Literal["done"] = "done"
 
 
@@ -122,6 +123,7 @@ class Failed:
     error: str
     message: str
     seconds: Mapping[str, float]
+    spent: Mapping[str, float] = field(default_factory=dict)
     kind: Literal["failed"] = "failed"
 
     def rebuild(self) -> errors.EaselError:
