@@ -18,7 +18,8 @@ from easel.jobs.places import Crew, Worker
 from easel.models.store import CheckpointInfo, ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
-from easel.streams.service import QueueService, open_store
+from easel.streams.ledger import Ledger
+from easel.streams.service import DATABASE, QueueService, open_store
 from easel.values.job import Job
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
@@ -58,12 +59,15 @@ class Easel:
         self.fetcher = fetcher(settings)
         self.options = OptionsStore(settings.state_dir)
         self.extensions: Registry = extension_registry(settings)
+        self.ledger = Ledger(settings.state_dir / DATABASE)
         self.jobs = Jobs(
             max_in_flight=settings.max_jobs_in_flight,
             max_delivery=settings.max_delivery,
             deadline=settings.job_deadline,
             phase_deadline=settings.phase_deadline,
             warm_kept=_DYNAMIC if settings.sd_dynamic_cache else 1,
+            service=settings.service_name,
+            enter=self.ledger.enter,
             admit=self._admit,
             job_changed=lambda job: self.extensions.hooks.job_changed(job),
         )
@@ -71,7 +75,9 @@ class Easel:
         if settings.edition == "api":
             files = data_files(settings)
             store = open_store(settings)
-            self.queue = QueueService(settings, store, journal=journal(settings), files=files, workers=self._working)
+            self.queue = QueueService(
+                settings, store, journal=journal(settings), files=files, ledger=self.ledger, workers=self._working
+            )
         self._build, self._program = build, worker
         self._crew: Crew | None = None
         self.pool: Pool | None = None  # None: --in-process
@@ -99,6 +105,7 @@ class Easel:
     def stop(self) -> None:
         """Cancel what runs, stop the workers and the extensions."""
         self.jobs.close()
+        self.ledger.close()
         self.extensions.stop()
 
     async def run_task(self, extension: str, task: str, arguments: Mapping[str, Any], *, user: str = "") -> Result:
