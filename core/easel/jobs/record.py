@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from easel.errors import NotFound
 from easel.values.job import Job, JobState
@@ -40,6 +40,7 @@ class Record:
     listeners: list[Callable[[], object]] = field(default_factory=list)
 
     def forget(self) -> None:
-        """Let go of the result."""
+        """Let go of the result, and of the pictures that the job began with."""
+        self.job.request = replace(self.job.request, init=None)
         self.outcome = promise()
         self.outcome.set_exception(NotFound("the result of this job is not kept any more"))
