@@ -213,15 +213,6 @@ def test_a_picture_dropped_in_is_read_and_its_data_are_sent(page: Page, tmp_path
 
 
 @pytest.mark.long
-def test_extras_enlarge(page: Page, service: Service, tmp_path: Path) -> None:
-    Image.new("RGB", (64, 48), "blue").save(tmp_path / "small.png")
-    tab(page, "Extras")
-    page.locator("#extras_image input[type=file]").set_input_files(tmp_path / "small.png")
-    page.locator("#extras_image img").wait_for()
-    assert picture(service, generate(page, "extras")).size == (128, 96)
-
-
-@pytest.mark.long
 def test_two_people_see_their_own_pictures(opened: Opens, service: Service) -> None:
     one, two = opened(service.url), opened(service.url)
     type_prompt(one, "cute dog")

@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from html import escape
@@ -113,6 +114,7 @@ class Page:
     places: dict[str, Place] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     _links: list[_Link] = field(default_factory=list)
+    _kinds: set[type] = field(default_factory=set)  # of the components that the page begins with
 
     def tool(self, symbol: str, elem_id: str, title: str) -> gr.Button:
         """A small button; `title` (English) says what it does."""
@@ -155,6 +157,24 @@ class Page:
         changes the inputs first, in the browser.
         """
         self._links.append(_Link(button=button, to=to, fill=fill, inputs=inputs, fn=fn or _as_given, js=js))
+
+    @contextmanager
+    def tab(self, tab: gr.Tab) -> Iterator[None]:
+        """Build a tab in it. Kinds of components that the first tab lacks are loaded when the tab is opened."""
+        before = set(self.blocks.blocks)
+        with tab:
+            yield
+        made = [one for number, one in self.blocks.blocks.items() if number not in before]
+        if not self._kinds:
+            self._kinds.update(map(type, self.blocks.blocks.values()))
+        later = [one for one in made if isinstance(one, Component) and type(one) not in self._kinds]
+        later = [one for one in later if getattr(one, "visible", None) is True and not isinstance(one, gr.State)]
+        for one in later:
+            one.visible = False
+        if later:
+            shown = ", ".join(["{__type__: 'update', visible: true}"] * len(later))
+            js = f"() => [{shown}]" if len(later) > 1 else f"() => ({shown})"
+            tab.select(None, None, later, js=js, show_progress="hidden", queue=False, api_visibility="private")
 
     def link(self) -> None:
         """Connect the buttons, once all tabs are there; one whose place is not on this page disappears."""
@@ -201,14 +221,14 @@ def _tab(page: Page, name: str, hidden: Collection[str]) -> None:
     module = import_module(f"easel.ui.tabs.{name}")
     if name in hidden or module.TITLE.casefold() in hidden:
         return
-    with gr.Tab(page.text(module.TITLE), id=name, elem_id=f"easel-tab-{name}"):
+    with page.tab(gr.Tab(page.text(module.TITLE), id=name, elem_id=f"easel-tab-{name}")):
         module.build(page)
 
 
 def _extension_tab(page: Page, owned: Owned) -> None:
     """An extension's tab; one that cannot be built says so in its place."""
     tab = owned.value
-    with gr.Tab(page.text(tab.title), id=f"{owned.extension}/{tab.title}"):
+    with page.tab(gr.Tab(page.text(tab.title), id=f"{owned.extension}/{tab.title}")):
         try:
             tab.build(page)
         except Exception as error:  # an extension's

@@ -108,7 +108,10 @@ def _connect_styles(
             raise failed(error) from None
         return listed(value=[])
 
-    private: dict[str, Any] = {**QUIET, "api_visibility": "private"}
+    private: dict[str, Any] = {
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }  # queued: it has something to say
     save.click(keep, list(texts), styles, **private)
     away.click(forget, styles, styles, **private)
     styles.focus(lambda: listed(), None, styles, **private)
