@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from easel import __version__
@@ -13,16 +13,19 @@ from easel.extensions.status import ExtensionStatus
 from easel.files import ScopedFiles
 from easel.imaging.faces import FaceRestorer
 from easel.imaging.upscale import Upscaler, all_upscalers
-from easel.jobs.jobs import Jobs, Worker
+from easel.jobs.jobs import Jobs
+from easel.jobs.places import Crew, Worker
 from easel.models.store import CheckpointInfo, ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
-from easel.streams.service import QueueService, open_store
+from easel.streams.ledger import Ledger
+from easel.streams.service import DATABASE, QueueService, open_store
 from easel.values.job import Job
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
 from easel.values.user import User
-from easel.worker.supervisor import ChildWorker, InProcessWorker
+from easel.worker.pool import Pool
+from easel.worker.supervisor import PROGRAM, InProcessWorker
 from easel.worker.workplace import (
     Workplace,
     build_workplace,
@@ -34,54 +37,75 @@ from easel.worker.workplace import (
 )
 
 log = logging.getLogger("easel")
+_DYNAMIC = 8  # checkpoints that a worker with --sd-dynamic-cache is taken to have in memory
 
 
 class Easel:
-    """One service: settings, models on disk, options, extensions, jobs and the worker that runs them.
+    """One service: settings, models on disk, options, extensions, jobs and the workers that run them.
 
     `build` makes the workplace of an in-process worker; the default has the real engine, tests give one with
-    `easel.engine.fake_engine.FakeEngine`.
+    `easel.engine.fake_engine.FakeEngine`. `worker` is the program that is started as a worker process.
     """
 
-    def __init__(self, settings: Settings, *, build: Callable[[Settings], Workplace] = build_workplace) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        build: Callable[[Settings], Workplace] = build_workplace,
+        worker: Sequence[str] = PROGRAM,
+    ) -> None:
         self.settings, self.version = settings, __version__
         self.store: ModelStore = model_store(settings)
         self.fetcher = fetcher(settings)
         self.options = OptionsStore(settings.state_dir)
         self.extensions: Registry = extension_registry(settings)
+        self.ledger = Ledger(settings.state_dir / DATABASE)
         self.jobs = Jobs(
             max_in_flight=settings.max_jobs_in_flight,
+            max_delivery=settings.max_delivery,
             deadline=settings.job_deadline,
+            phase_deadline=settings.phase_deadline,
+            warm_kept=_DYNAMIC if settings.sd_dynamic_cache else 1,
+            service=settings.service_name,
+            enter=self.ledger.enter,
             admit=self._admit,
             job_changed=lambda job: self.extensions.hooks.job_changed(job),
         )
         self.queue: QueueService | None = None
         if settings.edition == "api":
             files = data_files(settings)
-            self.queue = QueueService(settings, open_store(settings), journal=journal(settings), files=files)
-        self._build = build
-        self._worker: Worker | None = None
+            store = open_store(settings)
+            self.queue = QueueService(
+                settings, store, journal=journal(settings), files=files, ledger=self.ledger, workers=self._working
+            )
+        self._build, self._program = build, worker
+        self._crew: Crew | None = None
+        self.pool: Pool | None = None  # None: --in-process
 
     def start(self) -> None:
-        """Make the data folder's tree, load the extensions, start the worker. Errors: SettingsError."""
+        """Make the data folder's tree, load the extensions, start workers. Errors: SettingsError."""
         self.store.make_tree()
         self.extensions.limit = self.limit
         self.extensions.load()
         self.extensions.start(self)
         if self.settings.in_process:
-            self._worker = InProcessWorker(self.jobs, lambda: self._build(self.settings), self.extensions)
-            self.jobs.attach(self._worker)
-            self.jobs.ready()
+            worker = InProcessWorker(self.jobs, lambda: self._build(self.settings), self.extensions)
+            self._crew = worker
+            self.jobs.attach(worker)
+            self.jobs.ready(worker)
         else:
-            child = self._worker = ChildWorker(self.jobs, self.settings, self.extensions)
-            self.jobs.attach(child)
-            child.start(self.extensions.stamps())
-        self.extensions.changed = self._tell_worker
-        self._tell_worker()
+            backlog = self.queue.backlog if self.queue is not None else lambda: 0
+            pool = Pool(self.jobs, self.settings, self.extensions, program=self._program, backlog=backlog)
+            self._crew = self.pool = pool
+            self.jobs.attach(pool)
+            pool.start(self.extensions.stamps())
+        self.extensions.changed = self._tell_workers
+        self._tell_workers()
 
     def stop(self) -> None:
-        """Cancel what runs, stop the worker and the extensions."""
+        """Cancel what runs, stop the workers and the extensions."""
         self.jobs.close()
+        self.ledger.close()
         self.extensions.stop()
 
     async def run_task(self, extension: str, task: str, arguments: Mapping[str, Any], *, user: str = "") -> Result:
@@ -95,9 +119,17 @@ class Easel:
         request = GenerationRequest(kind="task", task=called, options=self.options.resolve({}))
         return await self.run(request, user=user)
 
-    async def run(self, request: GenerationRequest, *, user: str = "") -> Result:
-        """Run a request in a worker and wait; a caller that gives up cancels it. Errors: JobRefused, its failure."""
-        job = await asyncio.to_thread(self.jobs.submit, request, user=user)
+    async def run_everywhere(self, task: str) -> list[Result]:
+        """Run a task of the core in every worker there is, past the line. Errors: JobRefused, a failure of one."""
+        request = GenerationRequest(kind="task", task=TaskCall("", task, {}), options=self.options.resolve({}))
+        return await asyncio.gather(*(self.run(request, to=worker) for worker in self.jobs.workers()))
+
+    async def run(self, request: GenerationRequest, *, user: str = "", to: Worker | None = None) -> Result:
+        """Run a request in a worker (`to`: in this one, at once) and wait; a caller that gives up cancels it.
+
+        Errors: JobRefused, its failure.
+        """
+        job = await asyncio.to_thread(self.jobs.submit, request, user=user, to=to)
         try:
             return await self.jobs.wait(job)
         except asyncio.CancelledError:
@@ -111,7 +143,7 @@ class Easel:
         hooks.admit_job(job)
 
     def switch_extension(self, name: str, on: bool) -> ExtensionStatus:
-        """Switch an extension on or off here and in the worker; running jobs keep the set they began with."""
+        """Switch an extension on or off here and in the workers; running jobs keep the set they began with."""
         return self.extensions.enable(name) if on else self.extensions.disable(name)
 
     @property
@@ -122,9 +154,13 @@ class Easel:
         chosen: Limit = self.options.get("disable_all_extensions")
         return "extra" if self.settings.disable_extra_extensions and chosen == "none" else chosen
 
-    def _tell_worker(self) -> None:
-        if self._worker is not None:
-            self._worker.follow(self.extensions.stamps())
+    def _tell_workers(self) -> None:
+        if self._crew is not None:
+            self._crew.follow(self.extensions.stamps())
+
+    def _working(self) -> int:
+        """Workers that take tasks now; one that will be started for a task counts."""
+        return max(1, len(self.jobs.workers()))
 
     def files_for(self, user: User) -> ScopedFiles:
         """The files that this user may see and change: the data folder without what is not theirs."""
@@ -148,8 +184,8 @@ class Easel:
         return all_upscalers(owned.value for owned in self.extensions.hooks.upscalers)
 
     def refresh_models(self) -> None:
-        """Look at the model folders again, here and in the worker."""
+        """Look at the model folders again, here and in the workers."""
         self.store.refresh()
         self.extensions.refresh()
-        if self._worker is not None:
-            self._worker.refresh()
+        if self._crew is not None:
+            self._crew.refresh()

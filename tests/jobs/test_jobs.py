@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, NotFound, WorkerLost
-from easel.jobs.jobs import Jobs, Signal
+from easel.jobs.jobs import Jobs
+from easel.jobs.places import Signal
 from easel.jobs.record import Once
 from easel.values.image import SavedImage
 from easel.values.job import Job, JobState, Progress
+from easel.values.ledger import Line, Shift
 from easel.values.request import EncodedPicture, GenerationRequest, InitImages
-from easel.values.result import Result
+from easel.values.result import LOST, QUEUE, Result
 
 RESULT = Result(images=(), info={}, seconds={"denoise": 1.0})
 REQUEST = GenerationRequest(prompt="a cat")
@@ -30,13 +34,15 @@ class Bench:
     def signal(self, job: Job, what: Signal) -> None:
         self.signals.append((job.id, what))
 
-    def switch(self, name: str, on: bool) -> None: ...
+    def wake(self) -> None: ...
+
+    def follow(self, extensions: Mapping[str, int]) -> None: ...
 
     def refresh(self) -> None: ...
 
-    def replace(self) -> None:
+    def replace(self, why: str, *, long: float, told: str = "") -> None:
         self.replaced += 1
-        self.jobs.lost()
+        self.jobs.lost(self, told)
 
     def close(self) -> None: ...
 
@@ -45,7 +51,7 @@ def bench(**arguments: object) -> tuple[Jobs, Bench]:
     jobs = Jobs(**arguments)  # type: ignore[arg-type]
     worker = Bench(jobs)
     jobs.attach(worker)
-    jobs.ready()
+    jobs.ready(worker)
     return jobs, worker
 
 
@@ -56,7 +62,8 @@ def test_a_job_runs_and_its_result_is_waited_for() -> None:
     jobs.progressed(job.id, Progress(stage="first", step=3, steps=10))
     assert job.progress.fraction == pytest.approx(0.3)
     jobs.done(job.id, RESULT)
-    assert asyncio.run(jobs.wait(job)) is RESULT
+    done = asyncio.run(jobs.wait(job))
+    assert done.seconds.keys() == {QUEUE, "denoise"} and replace(done, seconds=RESULT.seconds) == RESULT
     assert jobs.state(job) is JobState.DONE and not jobs.running()
 
 
@@ -101,21 +108,38 @@ def test_a_lost_workers_jobs_fail_after_their_deliveries() -> None:
     jobs, worker = bench(max_delivery=2)
     job = jobs.submit(REQUEST)
     jobs.progressed(job.id, Progress())
-    jobs.lost()
+    jobs.lost(worker)
     assert jobs.state(job) is JobState.QUEUED and worker.given == [job]
-    jobs.ready()
+    jobs.ready(worker)
     assert worker.given == [job, job]
     jobs.progressed(job.id, Progress())
-    jobs.lost()
+    jobs.lost(worker)
     with pytest.raises(WorkerLost):
         jobs.wait_blocking(job)
+    assert jobs.seconds(job).keys() == {QUEUE, LOST}
+
+
+def test_the_time_of_a_worker_that_died_is_told_and_what_was_lost_in_it() -> None:
+    entries: list[Line | Shift] = []
+    jobs, worker = bench(max_delivery=1, service="sd", enter=lambda *given: entries.extend(given))
+    first = jobs.submit(REQUEST)
+    jobs.done(first.id, RESULT, {"busy": 1.0, "idle": 0.0})
+    job = jobs.submit(replace(REQUEST, uid="cats"), user="ann")
+    jobs.progressed(job.id, Progress())
+    time.sleep(0.02)
+    jobs.lost(worker)
+    done, _, shift, lost = entries
+    assert isinstance(shift, Shift) and shift.over and (shift.busy, shift.charged) == (1.0, 1.0)
+    assert isinstance(done, Line) and (done.state, done.seconds["denoise"]) == ("done", 1.0)
+    assert isinstance(lost, Line) and (lost.state, lost.user, lost.project) == ("failed", "ann", "cats")
+    assert lost.seconds["lost"] >= 0.02
 
 
 def test_a_job_that_was_never_begun_is_not_charged_with_the_loss() -> None:
     jobs, worker = bench(max_delivery=1)
     job = jobs.submit(REQUEST)
-    jobs.lost()
-    jobs.ready()
+    jobs.lost(worker)
+    jobs.ready(worker)
     assert worker.given == [job, job]
 
 
@@ -168,9 +192,9 @@ def test_a_stop_outlives_the_worker_that_was_told() -> None:
     jobs, worker = bench(max_delivery=2)
     job = jobs.submit(REQUEST)
     jobs.signal("interrupt", job)
-    jobs.lost()
+    jobs.lost(worker)
     worker.signals.clear()
-    jobs.ready()
+    jobs.ready(worker)
     assert worker.given == [job, job] and worker.signals == [(job.id, "interrupt")]
 
 
@@ -201,11 +225,12 @@ def test_results_and_start_pictures_are_kept_within_a_budget() -> None:
         jobs.wait_blocking(made[0])
     assert jobs.state(made[0]) is JobState.DONE
     assert [jobs.wait_blocking(job).images[0].data for job in made[1:] * 2] == [bytes(100)] * 4
-    assert jobs.outcome(made[2]) == result(100)
+    kept = jobs.outcome(made[2])
+    assert isinstance(kept, Result) and kept.images == result(100).images
     large = jobs.submit(REQUEST)
     assert jobs.outcome(large) is None
     jobs.done(large.id, result(1000))  # somebody is just about to read it
-    assert jobs.wait_blocking(large) == result(1000)
+    assert jobs.wait_blocking(large).images == result(1000).images
 
 
 def test_a_job_long_gone_is_not_found() -> None:
@@ -227,7 +252,7 @@ def test_the_same_submission_counts_once() -> None:
     other = jobs.submit(REQUEST, user="bob", once=once)  # keys are each user's own
     assert other is not job
     jobs.done(job.id, RESULT)
-    assert jobs.wait_blocking(jobs.submit(REQUEST, user="ann", once=once)) is RESULT
+    assert jobs.wait_blocking(jobs.submit(REQUEST, user="ann", once=once)) is jobs.wait_blocking(job)
     with pytest.raises(BadRequest, match="Idempotency-Key: was used for another request"):
         jobs.submit(REQUEST, user="ann", once=Once("key", "a dog"))
     jobs.failed(other.id, EaselError("broken"))
@@ -254,3 +279,30 @@ def test_what_cannot_be_handed_over_fails_and_holds_no_place() -> None:
         with pytest.raises(EaselError, match="internal error"):
             jobs.wait_blocking(jobs.submit(REQUEST))
     assert not jobs.running()
+
+
+def test_a_job_that_comes_while_a_worker_leaves_is_given_to_it_or_waits() -> None:
+    """Four threads ask while workers come and go: whoever has left is given nothing any more, and nothing is lost."""
+    jobs = Jobs(max_in_flight=100, max_waiting=10_000)
+    asked, workers, left = list[Job](), list[Bench](), list[int]()
+
+    def ask() -> None:
+        for _ in range(500):
+            asked.append(jobs.submit(REQUEST))
+            time.sleep(0)
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    while any(thread.is_alive() for thread in asking) or jobs.waiting() or jobs.running():
+        worker, done = Bench(jobs), 0
+        workers.append(worker)
+        jobs.ready(worker)
+        while not jobs.retire(worker):
+            for job in worker.given[done:]:
+                jobs.done(job.id, RESULT)
+                done += 1
+        left.append(len(worker.given))
+    assert [len(worker.given) for worker in workers] == left
+    assert sum(left) == 2000 == len({job.id for job in asked}) and sum(map(bool, left)) > 5
+    assert all(jobs.wait_blocking(job).info is RESULT.info for job in asked[-10:])

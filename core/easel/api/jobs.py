@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -113,12 +113,17 @@ def _summary(app: Easel, job: Job) -> dict[str, Any]:
         "created": job.created,
         "position": waiting.index(job.id) + 1 if job.id in waiting else None,  # in the line
         "progress": 1.0 if state is JobState.DONE else told.fraction,
-        "stage": told.stage,
+        "stage": "start" if state is JobState.QUEUED and app.jobs.bare else told.stage,
         "step": told.step,
         "steps": told.steps,
         "text": told.text,
         "elapsed": round(app.jobs.elapsed(job), 3),
+        "cold_start": round(app.jobs.cold_start(job), 3),  # seconds of waiting in which no worker was there
     }
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {part: round(spent, 4) for part, spent in seconds.items()}
 
 
 def _described(app: Easel, job: Job) -> dict[str, Any]:
@@ -134,8 +139,9 @@ def _described(app: Easel, job: Job) -> dict[str, Any]:
                 "report": [asdict(line) for line in (*job.told, *outcome.report)],
                 "trace": [asdict(line) for line in outcome.trace[:TRACED]],
                 "warnings": list(outcome.warnings),
-                "seconds": {part: round(seconds, 4) for part, seconds in outcome.seconds.items()},
+                "seconds": _rounded(outcome.seconds),
                 "interrupted": outcome.interrupted,
+                "receipt": None if outcome.receipt is None else asdict(outcome.receipt),
                 "images": [
                     {"kind": one.kind, "seed": one.seed, "path": one.path, "url": f"easel/v1/jobs/{job.id}/images/{k}"}
                     for k, one in enumerate(outcome.images)
@@ -143,6 +149,7 @@ def _described(app: Easel, job: Job) -> dict[str, Any]:
             }
         case EaselError():
             described["error"] = {"status": outcome.code, "message": outcome.message}
+            described["seconds"] = _rounded(app.jobs.seconds(job))
     return described
 
 

@@ -19,6 +19,7 @@ from easel.api import (
     files,
     generate,
     jobs,
+    ledger,
     lists,
     login,
     metrics,
@@ -27,6 +28,7 @@ from easel.api import (
     streams,
     upkeep,
     watch,
+    workers,
 )
 from easel.api.auth import Credentials, Gatekeeper, is_loopback
 from easel.api.describe import ANSWERS
@@ -34,7 +36,7 @@ from easel.api.extension_routes import Api
 from easel.api.middleware import BodyGuard, CallFrame, HostGuard, Origins, RateLimit
 from easel.api.replay import Replay
 from easel.api.sessions import Sessions
-from easel.errors import NotFound
+from easel.errors import NotAvailable, NotFound
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -65,15 +67,18 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
     api.include_router(probes.routes(app))
     calls = metrics.Calls()
     api.include_router(metrics.routes(app, calls, app.queue))
+    api.include_router(workers.routes(app))
     for module in (generate, explain, lists, configuration, extensions, upkeep) if settings.api else ():
         api.include_router(module.routes(app))
-    for module in (jobs, files) if settings.api or page else ():  # the page shows pictures by them
+    for module in (jobs, files, ledger) if settings.api or page else ():  # the page shows pictures by them
         api.include_router(module.routes(app))
     if not settings.api:
         api.include_router(_switched_off())
     if app.queue is not None:
         api.include_router(streams.routes(app.queue))
         api.include_router(watch.routes(app.queue))
+    else:
+        api.include_router(_no_queue(settings.edition))
     credentials = Credentials.of(settings)
     sessions = (
         None
@@ -133,6 +138,17 @@ def _switched_off() -> APIRouter:
     async def switched_off(path: str) -> None:
         """Say why there is nothing."""
         raise NotFound("the API of this server is switched off (--no-api)")
+
+    return router
+
+
+def _no_queue(edition: str) -> APIRouter:
+    router = APIRouter()
+
+    @router.api_route("/sink", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
+    async def no_queue() -> None:
+        """Say which edition has one; `/api/predict/NAME` is the root here."""
+        raise NotAvailable(f"the {edition} edition answers at once and has no queue; the api edition has one")
 
     return router
 

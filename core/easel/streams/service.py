@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 
 from easel.errors import EaselError, SettingsError
@@ -12,6 +13,7 @@ from easel.outputs.journal import Journal
 from easel.settings import Settings
 from easel.streams.delivery import Delivery
 from easel.streams.dispatcher import Dispatcher, Failure, Perform
+from easel.streams.ledger import Ledger
 from easel.streams.sqlite_store import SqliteStore
 from easel.streams.store import StreamStore
 
@@ -33,10 +35,19 @@ def open_store(settings: Settings) -> StreamStore:
 class QueueService:
     """Input, sink and dead letters of the service `--service-name`."""
 
-    def __init__(self, settings: Settings, store: StreamStore, *, journal: Journal, files: ScopedFiles) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: StreamStore,
+        *,
+        journal: Journal,
+        files: ScopedFiles,
+        ledger: Ledger,
+        workers: Callable[[], int] = lambda: 1,
+    ) -> None:
+        """`workers`: how many take tasks now; each has `--worker-threads` of them at once."""
         self.store, self.service = store, settings.service_name
         self.max_payload, self.capacity = settings.queue_max_payload, settings.queue_max_length
-        self.threads = settings.worker_threads
         self.input, self.sink, self.rear = self.service, f"{self.service}/sink", f"{self.service}/rear"
         self.delivery = Delivery(store, (self.input, self.sink, self.rear))
         self._dispatcher = Dispatcher(
@@ -45,14 +56,15 @@ class QueueService:
             service=self.service,
             sink=self.sink,
             sink_capacity=self.capacity,
-            threads=self.threads,
+            threads=lambda: workers() * settings.worker_threads,
             max_delivery=settings.max_delivery,
             max_payload=self.max_payload,
             journal=journal,
             files=files,
+            enter=ledger.enter,
             name=f"worker-{uuid.uuid4().hex[:8]}",
         )
-        self._database = settings.state_dir / DATABASE
+        self._ledger = ledger
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, perform: Perform, failure: Failure) -> None:
@@ -74,6 +86,14 @@ class QueueService:
     def stream(self, below: str, *, rear: bool) -> str:
         """The stream at a path: "" is the input, "sink" the sink; `rear`: the dead letters of either."""
         return self.rear if rear else self.sink if below == "sink" else self.input
+
+    def backlog(self) -> int:
+        """Tasks that wait in the input, this gateway's share of them; those that are worked on are jobs already."""
+        if not self._tasks:  # not open yet, or not any more
+            return 0
+        consumers = [who for who in self.store.consumers(self.input) if who.group == self.service]
+        waiting = self.store.facts(self.input).length - sum(len(self.store.held(self.input, one)) for one in consumers)
+        return -(-max(0, waiting) // max(1, len(consumers)))
 
     async def attributes(self, stream: str) -> dict[str, str]:
         """A stream in texts, under the names that Alibaba's clients read."""
@@ -103,15 +123,14 @@ class QueueService:
 
     async def _copy_ledger(self) -> None:
         """The lines of a store elsewhere, by job id, into the database here."""
-        database = await asyncio.to_thread(SqliteStore, self._database)
-        try:
-            while True:
-                with suppress(EaselError):  # the store does not answer: later
-                    lines = await asyncio.to_thread(self.store.ledger)
-                    await asyncio.to_thread(database.enter, lines)
-                await asyncio.sleep(_COPY_EVERY)
-        finally:
-            await asyncio.shield(asyncio.to_thread(database.close))
+        copied: set[tuple[str, float]] = set()
+        while True:
+            with suppress(EaselError):  # the store does not answer: later
+                lines = await asyncio.to_thread(self.store.ledger)
+                fresh = [line for line in lines if (line.job, line.ended) not in copied]
+                await asyncio.to_thread(self._ledger.enter, *fresh)
+                copied = {(line.job, line.ended) for line in lines}
+            await asyncio.sleep(_COPY_EVERY)
 
     def _open(self) -> None:
         for stream, owner in ((self.input, self.service), (self.sink, ""), (self.rear, "")):

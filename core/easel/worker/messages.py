@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from easel import errors
@@ -74,6 +74,13 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """The worker is alive: its interpreter runs."""
+
+    kind: Literal["beat"] = "beat"
+
+
+@dataclass(frozen=True, slots=True)
 class Lacks:
     """Extensions that are on in the gateway and could not be here, with the reason."""
 
@@ -100,21 +107,23 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A job ended well."""
+    """A job ended well; `spent` is what the engine has spent so far, in all."""
 
     id: str
     result: Result
+    spent: Mapping[str, float] = field(default_factory=dict)
     kind: Literal["done"] = "done"
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A job ended badly; `error` names a class of `easel.errors`."""
+    """A job ended badly; `error` names a class of `easel.errors`, `seconds` are those it took until then."""
 
     id: str
     error: str
     message: str
-    seconds: float
+    seconds: Mapping[str, float]
+    spent: Mapping[str, float] = field(default_factory=dict)
     kind: Literal["failed"] = "failed"
 
     def rebuild(self) -> errors.EaselError:
@@ -135,4 +144,4 @@ def _one_of(*kinds: Any) -> Any:
 
 
 COMMAND = _one_of(Open, Run, Signal, Follow, Refresh, Close)
-EVENT = _one_of(Ready, Lacks, Faulted, Progressed, Done, Failed)
+EVENT = _one_of(Ready, Beat, Lacks, Faulted, Progressed, Done, Failed)
