@@ -140,7 +140,7 @@ def test_what_is_told_of_jobs_and_extensions_has_chinese(chinese: Paged) -> None
     listing(page)
     for one in app.extensions.list():
         details(page, one.name)
-    assert {"done", "denoise", "Who changed what", "unchanged", "Where it is"} <= said
+    assert {"done", "save", "Who changed what", "unchanged", "Where it is"} <= said
     names = {one.name for one in app.extensions.list()}
     left = sorted(one for one in said - names if WORD.search(one) and one not in known)
     assert not left, "\n".join(left)
