@@ -26,7 +26,7 @@ SOURCES = [
     *sorted((CHECKOUT / "extensions").glob("*/tab.py")),
     CHECKOUT / "filebrowser" / "tab.py",
 ]
-SHOWN = ("label", "info", "placeholder", "value", "title", "html")  # of a component, by people
+SHOWN = ("label", "info", "placeholder", "value", "title", "html_template")  # of a component, by people
 READ = ("aria-label", "placeholder", "title")  # of an element of HTML
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 WORD = re.compile(r"[A-Za-z]{2,}")
