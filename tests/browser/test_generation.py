@@ -74,6 +74,10 @@ def test_a_dog_is_typed_made_and_saved_and_only_what_is_painted_over_changes(pag
     canvas = page.locator("#img2img_inpaint canvas").first
     canvas.wait_for()
     expect(page.locator("#img2img_prompt textarea")).to_have_value("cute dog")
+    seed = page.locator("#img2img_settings").get_by_label(
+        "Seed", exact=True
+    )  # a form that was filled before it was seen
+    expect(seed).to_have_value(picture(service, job).text["parameters"].partition("Seed: ")[2].partition(",")[0])  # type: ignore[attr-defined]
     expect(page.locator("#img2img_inpaint").get_by_text("select the draw tool to start")).to_have_count(0)
     page.wait_for_timeout(1000)  # the canvas takes its size
     place = canvas.bounding_box()

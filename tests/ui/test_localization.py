@@ -26,7 +26,7 @@ SOURCES = [
     *sorted((CHECKOUT / "extensions").glob("*/tab.py")),
     CHECKOUT / "filebrowser" / "tab.py",
 ]
-SHOWN = ("label", "info", "placeholder", "value", "title", "html")  # of a component, by people
+SHOWN = ("label", "info", "placeholder", "value", "title", "html_template")  # of a component, by people
 READ = ("aria-label", "placeholder", "title")  # of an element of HTML
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 WORD = re.compile(r"[A-Za-z]{2,}")
@@ -140,7 +140,7 @@ def test_what_is_told_of_jobs_and_extensions_has_chinese(chinese: Paged) -> None
     listing(page)
     for one in app.extensions.list():
         details(page, one.name)
-    assert {"done", "denoise", "Who changed what", "unchanged", "Where it is"} <= said
+    assert {"done", "save", "Who changed what", "unchanged", "Where it is"} <= said
     names = {one.name for one in app.extensions.list()}
     left = sorted(one for one in said - names if WORD.search(one) and one not in known)
     assert not left, "\n".join(left)

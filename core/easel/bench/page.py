@@ -160,7 +160,8 @@ def _answers(browser: Browser, address: str, times: int) -> list[float]:
 def _timed(page: Page, act: str, seen: str) -> float:
     """Seconds, by the browser's own clock, from JavaScript `act` to the frame in which `seen` is true."""
     spent: float = page.evaluate(
-        f"""() => new Promise((done) => {{
+        f"""() => new Promise((done, fail) => {{
+          setTimeout(() => fail(new Error('nothing to see after a minute')), 60000);
           const begin = performance.now(), seen = () => {seen};
           const look = () => seen() ? done((performance.now() - begin) / 1000) : requestAnimationFrame(look);
           {act}; look();

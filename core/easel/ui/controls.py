@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from easel.extensions.form import FormField
 
 _SCRIPT = resources.files(__package__).joinpath("form.js").read_text("utf-8")
+_PLAIN = {ord(one): f"&#{ord(one)};" for one in "{`\\"}  # a template of gradio has a meaning for these
 _SHORT = 24  # characters of choices that are shown beside each other
 
 
@@ -26,12 +27,11 @@ def form_component(html: Html, elem_id: str) -> Any:
     """A component with the event `act`; its value is a mapping, empty until it was shown (then the defaults count)."""
     return gr.HTML(
         {},  # any JSON is a value to it
-        html_template="${html}",
+        html_template=tag("form", html).translate(_PLAIN),
         js_on_load=_SCRIPT,
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes="easel-html easel-controls",
-        html=tag("form", html),
     )
 
 

@@ -59,8 +59,8 @@ def build_prompts(page: Page, kind: str) -> Prompts:
                 paste = page.tool("↙", f"{kind}_paste", "Read generation data from the prompt into the page")
                 clear = page.tool("✕", f"{kind}_clear_prompt", "Clear the prompts")
                 apply = page.tool("✎", f"{kind}_style_apply", "Write the chosen styles into the prompts")
-                save = page.tool("⭳", f"{kind}_style_save", "Save the prompts as the style whose name is typed below")
-                away = page.tool("🗑", f"{kind}_style_delete", "Delete the chosen styles")
+                save = page.tool("+", f"{kind}_style_save", "Save the prompts as the style whose name is typed below")
+                away = page.tool("−", f"{kind}_style_delete", "Delete the chosen styles")
             styles = gr.Dropdown(
                 choices.styles(page.app),
                 value=[],
