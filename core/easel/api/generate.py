@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from easel.api.replay import task_of
 from easel.api.requests import read_request
 from easel.api.responses import generation_response
 from easel.api.sdapi_models import GenerationResponse, Img2ImgBody, Txt2ImgBody
-from easel.errors import BadRequest, EaselError
+from easel.errors import BadRequest, EaselError, NotFound
 from easel.jobs.record import Once
 
 if TYPE_CHECKING:
@@ -85,8 +86,9 @@ async def _generate(app: Easel, body: Txt2ImgBody | Img2ImgBody, request: Reques
     result = await _wait(app, job, request)
     if app.settings.time_log:
         parts = ", ".join(f"{part} {seconds:.3f}" for part, seconds in result.seconds.items())
-        cold = app.jobs.cold_start(job)
-        parts = f"cold start {cold:.3f}, {parts}" if cold else parts
+        with suppress(NotFound):  # so many others have ended since that this one is forgotten
+            cold = app.jobs.cold_start(job)
+            parts = f"cold start {cold:.3f}, {parts}" if cold else parts
         log.info("job %s took %.3f s: %s", job.id, time.perf_counter() - begin, parts)
     return await asyncio.to_thread(generation_response, asked, job, result, app.settings, pai=task is not None)
 
