@@ -151,7 +151,7 @@ def test_what_is_told(explaining: Service) -> None:
     assert (lora["kind"], lora["name"], lora["bytes"]) == ("lora", "ink", 16)
     (one,) = told["passes"]
     assert one == {"stage": "first", "width": 64, "height": 64, "pictures": 1, "steps": 3, "sampler": "Euler",
-                   "scheduler": "Automatic"}  # fmt: skip
+                   "scheduler": "Automatic", "times": 1}  # fmt: skip
     lines = {(line["hook"], line["extension"]): line for line in told["trace"]}
     assert lines["rewrite_prompt", "wildcards"]["change"].startswith(
         "positive: 'a {cat|cat} <lora:ink:0.5>' → 'a cat <lora:ink:0.5>'"

@@ -121,7 +121,7 @@ def test_a_lost_workers_jobs_fail_after_their_deliveries() -> None:
 
 def test_the_time_of_a_worker_that_died_is_told_and_what_was_lost_in_it() -> None:
     entries: list[Line | Shift] = []
-    jobs, worker = bench(max_delivery=1, service="sd", enter=lambda *given: entries.extend(given))
+    jobs, worker = bench(max_delivery=1, service="sd", enter=lambda *given, patience: entries.extend(given))
     first = jobs.submit(REQUEST)
     jobs.done(first.id, RESULT, {"busy": 1.0, "idle": 0.0})
     job = jobs.submit(replace(REQUEST, uid="cats"), user="ann")

@@ -117,8 +117,7 @@ class Loop:
                 start = perf_counter()
                 self._waiting = 0.0
                 self._counts["idle_seconds"] += start - before
-                self._turn(start)
-                self._waiting = before = perf_counter()
+                self._waiting = before = self._turn(start)
         except BaseException as error:
             end = error  # a fault of the loop itself: nobody may wait for it forever
             raise
@@ -126,11 +125,12 @@ class Loop:
             self._turns.close()
             self._turns.fail_all(end)
 
-    def _turn(self, start: float) -> None:
+    def _turn(self, start: float) -> float:
+        """One call or one tick; until when its time is on somebody's account: what follows counts as idle."""
         self._turns.sweep()
         order = self._turns.in_order(self._bench.weights if start < self._bench.stay_until else None)
         if not order:
-            return
+            return start
         loaded = self._bench.seconds
         first = order[0]
         if isinstance(first, Call):
@@ -138,16 +138,17 @@ class Loop:
             first.serve()
             try:
                 self._bench.finish()
-                self._account(first, [(first, 1.0)], "call_seconds", start, loaded)
+                end = self._account(first, [(first, 1.0)], "call_seconds", start, loaded)
             finally:
                 first.answer()
-            return
+            return end
         parts = self._tick([run for run in order if isinstance(run, Run)])
         total = sum(len(part.rows) for part in parts)
         shares = [(part.run, len(part.rows) / total) for part in parts] or [(first, 1.0)]  # who failed pays too
-        self._account(first, shares, "tick_seconds", start, loaded)
+        end = self._account(first, shares, "tick_seconds", start, loaded)
         for run in dict.fromkeys((first, *(part.run for part in parts))):
             run.report()
+        return end
 
     def _account(
         self,
@@ -156,16 +157,17 @@ class Loop:
         kind: str,
         start: float,
         loaded: float,
-    ) -> None:
-        """Count a turn's time: loading for the one in turn, the rest for each its share."""
-        loading = self._bench.seconds - loaded
-        seconds = perf_counter() - start - loading
+    ) -> float:
+        """Count a turn's time until now: loading for the one in turn, the rest for each its share."""
+        end, loading = perf_counter(), self._bench.seconds - loaded
+        seconds = end - start - loading
         self._counts[kind] += seconds
         first.load_seconds += loading
         self._turns.charge(first, loading)
         for work, share in shares:
             work.seconds += seconds * share
             self._turns.charge(work, seconds * share)
+        return end
 
     @torch.inference_mode()
     def _tick(self, runs: Sequence[Run]) -> list[Part]:

@@ -28,6 +28,7 @@ from easel.values.result import LOST, QUEUE, ReportLine, Result
 log = logging.getLogger("easel.jobs")
 FINISHED_KEPT = 256
 KEPT_BYTES = 64 << 20  # of finished jobs' pictures
+LINE_PATIENCE = 1.0  # seconds that a job's end waits for its line in the ledger
 UNBEGUN_DELIVERIES = 3  # for a job that was lost before the worker had begun it
 
 
@@ -45,7 +46,7 @@ class Jobs:
         warm_kept: int = 1,
         kept_bytes: int = KEPT_BYTES,
         service: str = "",
-        enter: Callable[..., None] = lambda *entries: None,
+        enter: Callable[..., None] = lambda *entries, patience: None,
         admit: Callable[[Job], None] = lambda job: None,
         job_changed: Callable[[Job], None] = lambda job: None,
     ) -> None:
@@ -237,7 +238,7 @@ class Jobs:
         with self._lock:
             places = list(self._places)
         for place in places:
-            self._enter(place.shift(self._service, over=True))
+            self._enter(place.shift(self._service, over=True), patience=LINE_PATIENCE)
         if self._crew is not None:
             self._crew.close()
 
@@ -276,7 +277,7 @@ class Jobs:
                 return False
             self._remove(worker)
         if place is not None:
-            self._enter(place.shift(self._service, over=True))
+            self._enter(place.shift(self._service, over=True), patience=LINE_PATIENCE)
         return True
 
     def progressed(self, job_id: str, progress: Progress) -> None:
@@ -325,7 +326,7 @@ class Jobs:
             records = [one for one in self._running.values() if one.place is place]
         if place is None:  # it never took jobs, or none any more
             return
-        self._enter(place.shift(self._service, over=True))
+        self._enter(place.shift(self._service, over=True), patience=LINE_PATIENCE)
         for record in records:
             seconds = time.monotonic() - record.started
             if self._take_back(record.job.id, {LOST: seconds}) is None:
@@ -451,9 +452,10 @@ class Jobs:
                 record.seconds = {QUEUE: max(0.0, time.time() - record.job.created)}
             line = record.line = line_of(record, state, outcome, self._service)
             shift = record.place.to_tell(self._service) if record.place is not None else None
-        # Before anybody hears of it. Of a task it is written with its result; a dry run computes nothing.
-        entered = None if record.task or record.job.request.explain else line
-        self._enter(*filter(None, (entered, shift)))
+        if not record.job.request.explain:  # a dry run computes nothing
+            entries = (shift,) if record.task else (line, shift)  # a task's line is written with its result
+            # Before anybody hears of it. Who was only in line may be cancelled by an event loop: no waiting for a disk.
+            self._enter(*filter(None, entries), patience=LINE_PATIENCE if record.deliveries else 0.0)
         with self._lock:
             record.state = state
             self.tally.end(record.job, state, outcome, time.time())

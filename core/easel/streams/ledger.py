@@ -36,7 +36,7 @@ _LATER = {
 }  # fmt: skip
 _COLUMNS = [one.name for one in fields(Line)]
 GROUPS: Final = ("user", "project", "service", "kind", "model", "state", "day")
-PATIENCE = 1.0  # seconds that a job's end waits for its line to be on the disk
+PATIENCE = 1.0  # seconds
 _AGAIN = 1.0  # seconds until a database that failed is tried again
 _MEASURED = 50  # jobs of a model that a rate is made of: the latest
 
@@ -76,18 +76,21 @@ class Ledger:
         self._lock = threading.Lock()
         self._entries: SimpleQueue[tuple[Line | Shift, threading.Event] | None] = SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._closing = threading.Event()
 
     def enter(self, *entries: Line | Shift, patience: float = PATIENCE) -> None:
         """Write lines and shifts; returns when they are on the disk, or after `patience` seconds, if that fails."""
+        if not entries:
+            return
         with self._lock:
             if self._writer is None:
+                self._closing.clear()
                 self._writer = threading.Thread(target=self._write, name="easel-ledger", daemon=True)
                 self._writer.start()
-        written = [(one, threading.Event()) for one in entries]
-        for pair in written:
-            self._entries.put(pair)
-        for _, event in written:
-            event.wait(patience)
+        for one in entries:
+            written = threading.Event()
+            self._entries.put((one, written))
+        written.wait(patience)  # the last: they are written in their order
 
     def lines(self, wanted: Wanted, *, limit: int) -> list[Line]:
         """The newest lines, the newest first."""
@@ -131,7 +134,9 @@ class Ledger:
         return [Shift(**{**dict(zip(names, row, strict=True)), "over": bool(row[4])}) for row in rows]
 
     def rate(self, model: str) -> Rate | None:
-        """What the latest jobs of a model measured; None: none of them is known."""
+        """What the latest jobs of a model measured; None: none of them is known. A file that is missing is not made."""
+        if not self._file.exists():
+            return None
         sql = (
             "SELECT seconds, work, pictures FROM ledger WHERE model=? AND state='done' AND work>0 AND pictures>0 "
             "ORDER BY ended DESC LIMIT ?"
@@ -154,6 +159,7 @@ class Ledger:
         with self._lock:
             writer, self._writer = self._writer, None
         if writer is not None:
+            self._closing.set()
             self._entries.put(None)
             writer.join(10 * PATIENCE)
         with self._lock:
@@ -179,10 +185,9 @@ class Ledger:
             closing = None in batch
             entries = [pair for pair in batch if pair is not None]
             while not self._written([entry for entry, _ in entries]):
-                if closing:
+                if self._closing.wait(_AGAIN):
                     log.error("%d entries of the ledger are lost: the database cannot be written", len(entries))
                     break
-                threading.Event().wait(_AGAIN)
             for _, event in entries:
                 event.set()
 
