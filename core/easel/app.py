@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from easel import __version__
+from easel.errors import Forbidden
 from easel.extensions.registry import Limit, Registry
-from easel.extensions.status import ExtensionStatus
+from easel.extensions.status import ExtensionStatus, State
 from easel.files import ScopedFiles
 from easel.imaging.faces import FaceRestorer
 from easel.imaging.upscale import Upscaler, all_upscalers
@@ -18,19 +22,21 @@ from easel.models.store import CheckpointInfo, ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
 from easel.streams.service import QueueService, open_store
+from easel.users.account import check_name
+from easel.users.accounts import Accounts
+from easel.users.homes import Homes, data_files
+from easel.users.quotas import Quotas
 from easel.values.job import Job
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
-from easel.values.user import User
+from easel.values.user import User, acting_as, acting_user
 from easel.worker.supervisor import ChildWorker, InProcessWorker
 from easel.worker.workplace import (
     Workplace,
     build_workplace,
-    data_files,
     extension_registry,
     fetcher,
     journal,
-    model_store,
 )
 
 log = logging.getLogger("easel")
@@ -44,17 +50,25 @@ class Easel:
     """
 
     def __init__(self, settings: Settings, *, build: Callable[[Settings], Workplace] = build_workplace) -> None:
-        self.settings, self.version = settings, __version__
-        self.store: ModelStore = model_store(settings)
+        self.version = __version__
+        self.homes = Homes(settings)
+        self.store: ModelStore = self.homes.store()
         self.fetcher = fetcher(settings)
-        self.options = OptionsStore(settings.state_dir)
+        self.service_options = OptionsStore(settings.state_dir)
+        self.accounts = Accounts(settings.state_dir) if settings.edition == "cluster" else None
+        self._options: dict[str, OptionsStore] = {}  # of users
         self.extensions: Registry = extension_registry(settings)
+        self.extensions.left_out = self.left_out
         self.jobs = Jobs(
             max_in_flight=settings.max_jobs_in_flight,
+            max_each=_share(settings),
             deadline=settings.job_deadline,
             admit=self._admit,
-            job_changed=lambda job: self.extensions.hooks.job_changed(job),
+            job_changed=lambda job: self.extensions.select(job.request.extensions).job_changed(job),
         )
+        self._quotas: Quotas | None = None
+        if self.accounts is not None:
+            self._quotas = Quotas(self.accounts, self._home, lambda name: len(self.jobs.waiting(name)))
         self.queue: QueueService | None = None
         if settings.edition == "api":
             files = data_files(settings)
@@ -62,18 +76,39 @@ class Easel:
         self._build = build
         self._worker: Worker | None = None
 
+    @property
+    def service(self) -> Settings:
+        """The settings as they were given."""
+        return self.homes.service
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as the acting user has them: of users, each has a data folder of their own."""
+        return self.homes.settings
+
+    @property
+    def options(self) -> OptionsStore:
+        """The options of the acting user, which stand on those of the service."""
+        name = acting_user().name
+        if not name or self.accounts is None:
+            return self.service_options
+        if name not in self._options:
+            folder = self.service.state_dir / "users" / check_name(name)
+            self._options[name] = OptionsStore(folder, self.service_options)
+        return self._options[name]
+
     def start(self) -> None:
         """Make the data folder's tree, load the extensions, start the worker. Errors: SettingsError."""
         self.store.make_tree()
         self.extensions.limit = self.limit
         self.extensions.load()
         self.extensions.start(self)
-        if self.settings.in_process:
-            self._worker = InProcessWorker(self.jobs, lambda: self._build(self.settings), self.extensions)
+        if self.service.in_process:
+            self._worker = InProcessWorker(self.jobs, lambda: self._build(self.service), self.extensions)
             self.jobs.attach(self._worker)
             self.jobs.ready()
         else:
-            child = self._worker = ChildWorker(self.jobs, self.settings, self.extensions)
+            child = self._worker = ChildWorker(self.jobs, self.service, self.extensions)
             self.jobs.attach(child)
             child.start(self.extensions.stamps())
         self.extensions.changed = self._tell_worker
@@ -83,6 +118,8 @@ class Easel:
         """Cancel what runs, stop the worker and the extensions."""
         self.jobs.close()
         self.extensions.stop()
+        if self.accounts is not None:
+            self.accounts.close()
 
     async def run_task(self, extension: str, task: str, arguments: Mapping[str, Any], *, user: str = "") -> Result:
         """Run a task of an extension (of the core: "") in a worker and wait; a caller that gives up cancels it.
@@ -97,7 +134,7 @@ class Easel:
 
     async def run(self, request: GenerationRequest, *, user: str = "") -> Result:
         """Run a request in a worker and wait; a caller that gives up cancels it. Errors: JobRefused, its failure."""
-        job = await asyncio.to_thread(self.jobs.submit, request, user=user)
+        job = await asyncio.to_thread(self.jobs.submit, request, user=user or acting_user().name)
         try:
             return await self.jobs.wait(job)
         except asyncio.CancelledError:
@@ -106,29 +143,69 @@ class Easel:
 
     def _admit(self, job: Job) -> None:
         self.extensions.refuse_without_required()
+        if self.accounts is not None:
+            with acting_as(User(job.user)):
+                chosen = self.extensions.selection()
+            job.request = replace(job.request, extensions=None if chosen is None else tuple(sorted(chosen)))
         hooks = self.extensions.select(job.request.extensions)
         job.scripts = hooks.scripts.bind(job.request)
         hooks.admit_job(job)
+        if self._quotas is not None:
+            self._quotas.admit(job)
 
     def switch_extension(self, name: str, on: bool) -> ExtensionStatus:
-        """Switch an extension on or off here and in the worker; running jobs keep the set they began with."""
-        return self.extensions.enable(name) if on else self.extensions.disable(name)
+        """Switch an extension on or off here and in the worker; running jobs keep the set they began with.
+
+        An operator does so for everybody, a user for themselves among those that are on. Errors: UnknownName,
+        Forbidden (required; not on; with --root-extensions everybody has the same).
+        """
+        user = acting_user()
+        if self.accounts is None or user.admin or not user.name:
+            return self.extensions.enable(name) if on else self.extensions.disable(name)
+        left_out = self.left_out()
+        self.leave_out(left_out - {name} if on else left_out | {name})
+        status = self.extensions.status(name)
+        if on and status.state is not State.ENABLED:
+            raise Forbidden(f"extension {name!r} is {status.state}: only an operator can change that")
+        return status
+
+    def leave_out(self, names: frozenset[str]) -> None:
+        """Have the acting user do without these. Errors: UnknownName, Forbidden (required, --root-extensions)."""
+        assert self.accounts is not None
+        if self.extensions.common:
+            raise Forbidden("the extensions of this service are the same for everybody (--root-extensions)")
+        self.extensions.may_disable(names)
+        self.accounts.leave_out(acting_user().name, names)
+
+    def left_out(self) -> frozenset[str]:
+        """The extensions that the acting user does without."""
+        name = acting_user().name
+        account = self.accounts.find(name) if self.accounts is not None and name else None
+        return account.left_out if account else frozenset()
 
     @property
     def limit(self) -> Limit:
         """Whose extensions are switched off: by a flag, else by the option `disable_all_extensions`."""
-        if self.settings.disable_all_extensions:
+        if self.service.disable_all_extensions:
             return "all"
-        chosen: Limit = self.options.get("disable_all_extensions")
-        return "extra" if self.settings.disable_extra_extensions and chosen == "none" else chosen
+        chosen: Limit = self.service_options.get("disable_all_extensions")
+        return "extra" if self.service.disable_extra_extensions and chosen == "none" else chosen
 
     def _tell_worker(self) -> None:
         if self._worker is not None:
             self._worker.follow(self.extensions.stamps())
 
+    def _home(self, name: str) -> Path:
+        return self.homes.settings_of(name).data_dir
+
     def files_for(self, user: User) -> ScopedFiles:
         """The files that this user may see and change: the data folder without what is not theirs."""
-        return data_files(self.settings)
+        settings = self.homes.settings_of(user.name)
+        return (
+            data_files(settings)
+            if self._quotas is None
+            else data_files(settings, partial(self._quotas.room, user.name))
+        )
 
     def chosen_checkpoint(self) -> CheckpointInfo:
         """The checkpoint that the options name, or the first there is."""
@@ -153,3 +230,9 @@ class Easel:
         self.extensions.refresh()
         if self._worker is not None:
             self._worker.refresh()
+
+
+def _share(settings: Settings) -> int:
+    """How many of the jobs in flight may be one user's: of several users nobody takes the last place."""
+    most = settings.max_jobs_in_flight
+    return max(1, most - 1) if settings.edition == "cluster" else most

@@ -272,8 +272,8 @@ def _refuse_later(settings: Settings) -> None:
     for option in _options():
         if option.metadata["status"] == "later" and getattr(settings, option.name) != option.default:
             raise SettingsError(f"{_spelling(option.name)} is not available yet ({option.metadata['help']})")
-    if settings.edition not in ("standard", "api"):
-        raise SettingsError(f"--edition {settings.edition} is not available yet; there are: standard, api")
+    if settings.edition not in ("standard", "api", "cluster"):
+        raise SettingsError(f"--edition {settings.edition} is not available yet; there are: standard, api, cluster")
 
 
 def _refuse_contradictions(settings: Settings) -> None:
@@ -288,6 +288,13 @@ def _refuse_contradictions(settings: Settings) -> None:
         (bool(settings.tls_keyfile) != bool(settings.tls_certfile), "--tls-keyfile and --tls-certfile go together"),
         (settings.token == "", "--token must not be empty"),
         (settings.edition == "api" and not settings.api, "--edition api contradicts --no-api"),
+        *(
+            (
+                settings.edition == "cluster" and bool(getattr(settings, name)),
+                f"{_spelling(name)} contradicts --edition cluster, whose users have their own tokens (easel users)",
+            )
+            for name in ("token", "no_auth", "api_auth", "gradio_auth", "gradio_auth_path")
+        ),
         (
             not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", settings.service_name),
             f"--service-name: {settings.service_name!r} is not a name (letters, digits, '.', '_' and '-')",

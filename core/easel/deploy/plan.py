@@ -11,7 +11,7 @@ from easel.deploy.service_file import Container, Metadata, Note, ServiceFile, St
 from easel.errors import SettingsError
 from easel.settings import Settings, read_settings
 
-RUNNABLE = ("standard", "api")
+RUNNABLE = ("standard", "api", "cluster")
 _SUFFIXES = {"-standard": "standard", "-api": "api", "-cluster": "cluster", "-cluster-webui": "cluster"}
 _TASK = 2 * 8192  # bytes of memory for a task and its result
 

@@ -65,6 +65,7 @@ class Jobs:
         self,
         *,
         max_in_flight: int = 8,
+        max_each: int | None = None,
         max_waiting: int = 1000,
         max_delivery: int = 1,
         deadline: float = 3600.0,
@@ -72,9 +73,11 @@ class Jobs:
         admit: Callable[[Job], None] = lambda job: None,
         job_changed: Callable[[Job], None] = lambda job: None,
     ) -> None:
-        """`deadline` is in seconds from the start of a job; `max_delivery` how often a lost worker's job is tried;
+        """`max_each` of the jobs in flight may be one user's; `deadline` is in seconds from the start of a job;
+        `max_delivery` how often a lost worker's job is tried;
         `kept_bytes` how much of finished jobs' pictures is kept."""
         self._max_in_flight, self._max_waiting = max_in_flight, max_waiting
+        self._max_each = max_in_flight if max_each is None else max_each
         self._max_delivery, self._deadline = max_delivery, deadline
         self._admit, self._job_changed = admit, job_changed
         self.tally = Tally()
@@ -131,7 +134,7 @@ class Jobs:
                 return earlier
             if self._closed.is_set():
                 raise JobRefused("the service is shutting down")
-            if len(self._queue) >= self._max_waiting:
+            if self._queue.count(user) >= self._max_waiting:  # each user's own line: nobody fills up another's
                 raise JobRefused(f"{self._max_waiting} jobs are waiting already; try again later")
             self._records[job.id] = record
             if once is not None:
@@ -164,10 +167,10 @@ class Jobs:
         with self._lock:
             return [record.job for record in self._running.values()]
 
-    def waiting(self) -> list[Job]:
-        """Jobs in line."""
+    def waiting(self, user: str | None = None) -> list[Job]:
+        """Jobs in line (of `user`)."""
         with self._lock:
-            return [record.job for record in self._queue]
+            return [record.job for record in self._queue if user is None or record.job.user == user]
 
     def all(self) -> list[Job]:
         """Every job that is known, the newest last; finished ones for a while."""
@@ -179,9 +182,10 @@ class Jobs:
         with self._lock:
             return self._finished.kept()
 
-    def find(self, name: str) -> Job | None:
-        """The newest job with this id or client's name, finished ones included for a while."""
-        return next((job for job in reversed(self.all()) if name in (job.id, job.name)), None)
+    def find(self, name: str, user: str | None = None) -> Job | None:
+        """The newest job with this id or client's name (of `user`), finished ones included for a while."""
+        mine = (job for job in reversed(self.all()) if user is None or job.user == user)
+        return next((job for job in mine if name in (job.id, job.name)), None)
 
     def outcome(self, job: Job) -> Result | EaselError | None:
         """What a finished job came to, as far as that is kept; None before. Errors: NotFound."""
@@ -316,7 +320,7 @@ class Jobs:
             with self._lock:  # around `_ready` too: a job given away after `lost` looked would be nobody's
                 if not self._ready or self._closed.is_set() or len(self._running) >= self._max_in_flight:
                     return
-                record = self._queue.take()
+                record = self._queue.take(self._max_each)
                 if record is None:
                     return
                 record.state, record.started = JobState.RUNNING, time.monotonic()
