@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "submit": _submit,
         "watch": _watch,
         "users": _users,
+        "prove-isolation": _prove_isolation,
     }  # with parsers of their own
     if words and words[0] in own:
         return _guarded(own[words[0]], argparse.Namespace(), words[1:])
@@ -100,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add("submit", _submit, "store a task in the queue of a service")
     add("watch", _watch, "show the results in the queue of a service")
     add("users", _users, "add, list and limit the users of the cluster edition; `easel users --help` says how")
+    add("prove-isolation", _prove_isolation, "walk every route of a service as two users; fail on any crossing")
     add("bench", _bench, "measure this machine against plain diffusers")
     for verb, text in _DEPLOYING.items():
         add(verb, _deploying, text)
@@ -307,6 +309,12 @@ def _watch(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _users(options: argparse.Namespace, rest: list[str]) -> int:
     from easel.users.commands import run
+
+    return run(rest)
+
+
+def _prove_isolation(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.testing.isolation.prove import run
 
     return run(rest)
 
