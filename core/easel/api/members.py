@@ -75,6 +75,8 @@ class Members:
         """By name and password; a token stands for the password of its user, or of no name."""
         if (found := self.accounts.of_token(password)) is not None and name.strip() in ("", found.name):
             return self._let_in(found)
+        if not password:
+            raise Unauthorized(WRONG)  # nobody's
         self.guesses.check(f"{address} {name}")
         self.callers.check(address)
         if not self.passwords.same(password, self.accounts.password_of(name)):

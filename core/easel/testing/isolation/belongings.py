@@ -43,14 +43,21 @@ class Person:
 
 @dataclass(slots=True, repr=False)
 class Belongings:
-    """What one user has. `handles` by kind: what others might call it by. `texts`: what is in it."""
+    """What one user has. `handles` by kind: what others might call it by. `texts`: what is in it. `shared`: names of
+    what everybody has, and each in their own way."""
 
     owner: Person
+    shared: tuple[str, ...] = ()
     handles: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     pictures: list[bytes] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     _small: list[NDArray[np.float64]] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """All that a stranger tries."""
+        return [*self.handles.values(), *self.shared]
 
     def seen_in(self, body: bytes, sent: str) -> Iterator[str]:
         """What of it an answer shows, in words; what the caller has sent themselves tells them nothing."""
@@ -93,7 +100,7 @@ class Belongings:
 
 def give(person: Person, page: str = "") -> Belongings:
     """Let a user have one of everything, through the front door where there is one. `page`: where their page lives."""
-    mine = Belongings(person)
+    mine = Belongings(person, shared=(_extension(person),))
 
     def handle(kind: str) -> str:
         return mine.handles.setdefault(kind, _secret(f"{person.name}-{kind}"))
@@ -137,6 +144,12 @@ def give(person: Person, page: str = "") -> Belongings:
         )
         mine.handles |= {"upload": sent.json()[0], "page": page.rpartition("/")[2]}
     return mine
+
+
+def _extension(person: Person) -> str:
+    """The first that is on."""
+    listed = person.http.get("/sdapi/v1/extensions").json()
+    return next((str(one["name"]) for one in listed if one["enabled"]), "none")
 
 
 def take_back(mine: Belongings) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -86,10 +87,10 @@ def run(words: Sequence[str]) -> int:
     return int(bool(crossings))
 
 
-def prove(words: Sequence[str], *, both: bool = True) -> list[Walked]:
+def prove(words: Sequence[str], *, both: bool = True, folder: Path | None = None) -> list[Walked]:
     """Walk a service with these flags, in a folder of its own; `both`: each user among the other's things."""
-    with tempfile.TemporaryDirectory(prefix="easel-proof-") as folder:
-        settings = read_settings(["--filebrowser", *words, *_FLAGS, "--data-dir", folder], {})
+    with tempfile.TemporaryDirectory(prefix="easel-proof-") as made:
+        settings = read_settings(["--filebrowser", *words, *_FLAGS, "--data-dir", str(folder or made)], {})
         with _running(settings) as service:
             return _walks(service, both=both)
 
@@ -106,14 +107,14 @@ def _walks(service: _Service, *, both: bool) -> list[Walked]:
     pages = [_page(person) if page_of(service.api) else "" for person in people]
     with acting_as(service.app.accounts.find(people[0].name).user):  # type: ignore[union-attr]
         routes, schemas = routes_of(service.api, service.app.extensions), _schemas(service.api)
-    walks = []
+    walks, nobody = [], httpx.Client(base_url=service.url, timeout=30)
     for stranger in (1, 0) if both else (1,):
         victim = 1 - stranger
         things = give(people[victim], pages[victim])
-        walks.append(Walk(people[stranger], things, schemas, (pages[victim], pages[stranger])).over(routes))
+        walks.append(Walk(people[stranger], nobody, things, schemas, (pages[victim], pages[stranger])).over(routes))
         take_back(things)
-    for person in people:
-        person.http.close()
+    for client in (nobody, *(person.http for person in people)):
+        client.close()
     return walks
 
 
@@ -133,7 +134,7 @@ def _person(service: _Service, name: str) -> Person:
 
 def _page(person: Person) -> str:
     """Where a user's page lives."""
-    text = person.http.get("/", headers={"Accept": "text/html"}).text
+    text = person.http.get("/", headers={"Accept": "text/html"}, timeout=300).text
     return f"/page/{text.partition('/page/')[2][:12]}"
 
 

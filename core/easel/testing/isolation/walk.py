@@ -14,12 +14,12 @@ import httpx2 as httpx
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from easel.testing.isolation.belongings import Belongings, Person
+from easel.testing.isolation.belongings import Belongings, Person, give
 from easel.testing.isolation.calls import Asked, calls_of, deeper
 from easel.testing.isolation.routes import Route
 
 _LONGEST = 4 << 20  # bytes of an answer that are read
-_PATIENCE = 0.5  # seconds that an answer without end, or a WebSocket, is listened to
+_PATIENCE = 3.0  # seconds that the next part of an answer, or of a WebSocket, is waited for
 _ENDING = ("/sdapi/v1/server-stop", "/sdapi/v1/server-kill")
 _OPEN = ("/internal/ping", "/login")  # answered to strangers
 _ACTS = re.compile(r'data-act=\\?["\']([\w-]+)')
@@ -49,9 +49,13 @@ class Walked:
 
 @dataclass(slots=True)
 class Walk:
-    """`stranger` walks; `victim` is the other's. `pages` are where the pages of both live ("" without one)."""
+    """`stranger` walks, `nobody` does not say who they are; `victim` is the other's.
+
+    `pages` are where the pages of both live ("" without one).
+    """
 
     stranger: Person
+    nobody: httpx.Client
     victim: Belongings
     schemas: Mapping[str, Any]
     pages: tuple[str, str] = ("", "")
@@ -71,7 +75,7 @@ class Walk:
                 case "WEBSOCKET":
                     self._websocket(route)
                 case _:
-                    for asked in calls_of(route, list(self.victim.handles.values()), self.schemas):
+                    for asked in calls_of(route, self.victim.names, self.schemas):
                         self._ask(route, asked)
                     self._unnamed(route)
             before = self._compare(str(route), before)
@@ -81,9 +85,10 @@ class Walk:
         return self.walked
 
     def _compare(self, route: str, before: str) -> str:
-        if (now := self.victim.state()) != before:
+        if self.victim.state() != before:
             self.walked.crossings.append(Crossing(route, "one of its calls", "the other's things are not as they were"))
-        return now
+            self.victim = give(self.victim.owner, self.pages[0])  # for the routes that follow
+        return self.victim.state()
 
     def _ask(self, route: Route, asked: Asked, http: httpx.Client | None = None) -> None:
         """One call; an answer that does not end is read for a while."""
@@ -114,8 +119,7 @@ class Walk:
         if route.path in _OPEN or route.path == "/logout":
             return
         path = re.sub(r"\{\w+\}", self.victim.jobs[0], route.path)
-        with httpx.Client(base_url=self.stranger.http.base_url, timeout=30) as nobody:
-            answer = nobody.request(route.method, path)
+        answer = self.nobody.request(route.method, path)
         if answer.status_code != 401:
             what = f"answers {answer.status_code} to who does not say who they are"
             self.walked.crossings.append(Crossing(str(route), f"{route.method} {path}", what))
@@ -123,7 +127,7 @@ class Walk:
     def _websocket(self, route: Route) -> None:
         """Listen, and say each name."""
         base = str(self.stranger.http.base_url).replace("http", "ws", 1).rstrip("/")
-        for name in self.victim.handles.values():
+        for name in self.victim.names:
             path = re.sub(r"\{\w+\}", name, route.path)
             asked, heard = Asked("WEBSOCKET", path, body=name), b""
             with suppress(OSError, WebSocketException, TimeoutError):
@@ -157,7 +161,7 @@ class Walk:
                 self._ask(route, Asked("GET", f"{root}{path}", query))
         for asked in self._events(own):
             self._ask(route, asked)
-        for name in self.victim.handles.values():
+        for name in self.victim.names:
             for path in (f"/gradio_api/file={name}", f"/gradio_api/upload_progress?upload_id={name}"):
                 self._ask(route, Asked("GET", f"{own}{path}"))
 
