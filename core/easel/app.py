@@ -227,7 +227,8 @@ class Easel:
     def refresh_models(self) -> None:
         """Look at the model folders again, here and in the worker."""
         self.store.refresh()
-        self.extensions.refresh()
+        if not (self.accounts is not None and acting_user().name):  # a user's models are no extension's business
+            self.extensions.refresh()
         if self._worker is not None:
             self._worker.refresh()
 

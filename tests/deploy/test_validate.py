@@ -185,9 +185,9 @@ def test_any_json_is_answered_with_words(data: object, tmp_path: Path, capsys: p
 
 def test_an_edition_that_is_not_there_yet_is_not_deployed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "service.json"
-    file.write_text(json.dumps(changed(STANDARD, ("metadata/edition", "cluster"))))
+    file.write_text(json.dumps(changed(STANDARD, ("metadata/edition", "serverless"))))
     assert main(["deploy", str(file), "--root", str(tmp_path / "root")]) != 0
-    assert "the cluster edition is not available yet" in capsys.readouterr().err
+    assert "the serverless edition is not available yet" in capsys.readouterr().err
     assert not (tmp_path / "root").exists()
 
 

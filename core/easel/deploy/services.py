@@ -78,7 +78,7 @@ class Services:
                 deployed = _deployed(plan, mapping, data, folder, deadline)
                 write_json(folder / "service.json", raw)
                 write_json(folder / "deployed.json", asdict(deployed))
-                if not plan.settings.no_auth:
+                if not plan.settings.no_auth and plan.edition != "cluster":  # whose users have their own
                     with os.fdopen(
                         os.open(folder / "token", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii"
                     ) as out:

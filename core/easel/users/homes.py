@@ -25,7 +25,7 @@ class Homes:
     def __init__(self, service: Settings) -> None:
         """`service`: the settings as they were given."""
         self.service = service
-        self._apart = service.edition == "cluster"
+        self.apart = service.edition == "cluster"
         self._settings: dict[str, Settings] = {}
         self._lock = threading.Lock()
 
@@ -36,7 +36,7 @@ class Homes:
 
     def settings_of(self, name: str) -> Settings:
         """The same for a user by name; their folder is made. Errors: BadRequest (not a name)."""
-        if not name or not self._apart:
+        if not name or not self.apart:
             return self.service
         with self._lock:
             if name not in self._settings:
@@ -56,7 +56,7 @@ class Homes:
             extra=_extra(settings),
             hashing=not settings.no_hashing,
             hash_file=settings.state_dir / "hashes.json",
-            people=self._models_of if self._apart else None,
+            people=self._models_of if self.apart else None,
         )
 
     def _models_of(self, name: str) -> Mapping[Kind, Sequence[Path]]:

@@ -20,6 +20,7 @@ from easel.pipeline.road import Road
 from easel.pipeline.upkeep import Upkeep
 from easel.settings import Settings
 from easel.users.homes import Homes
+from easel.values.user import acting_user
 
 # What keeps libraries from asking hubs and from reporting home: a service answers to its operator alone.
 _QUIET = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY", "DO_NOT_TRACK")
@@ -62,7 +63,8 @@ class Workplace:
     def refresh(self) -> None:
         """Look at the model folders again."""
         self.store.refresh()
-        self.extensions.refresh()
+        if not (self.homes.apart and acting_user().name):  # a user's models are no extension's business
+            self.extensions.refresh()
 
     def close(self) -> None:
         """Stop the engine and the extensions."""

@@ -170,7 +170,7 @@ class Walk:
         config = self.stranger.http.get(f"{own}/config")
         shown = config.json()
         acts = sorted({*_ACTS.findall(config.text), "details", "cancel", "interrupt", "again"})
-        inputs = {one["id"]: one.get("props", {}).get("value") for one in shown["components"]}
+        inputs = {one["id"]: one for one in shown["components"]}
         jobs = [handle for kind, handle in self.victim.handles.items() if kind.startswith("job")]
         names = [*jobs[:1], self.victim.handles.get("upload", ""), self.victim.handles["picture"]]
         for event in shown["dependencies"]:
@@ -178,8 +178,18 @@ class Walk:
                 continue
             live = any(target[1] in ("act", "tick", "reload", "opened") for target in event.get("targets", ()))
             for name in names:
-                data = [name if isinstance(inputs[one], str | None) else inputs[one] for one in event["inputs"]]
+                data = [_given(inputs[one], name) for one in event["inputs"]]
                 for act in acts if live else [""]:
                     carried: dict[str, Any] = {"act": act, "job": name, "name": name, "data": name, "values": {}}
                     body = {"fn_index": event["id"], "session_hash": "walk", "data": data, "event_data": carried}
                     yield Asked("POST", f"{own}/gradio_api/run/predict", body=body)
+
+
+def _given(component: Mapping[str, Any], name: str) -> Any:
+    """What an event gets of a component: a name where people type or send a file, else what it shows."""
+    match component["type"]:
+        case "textbox" | "html" | "markdown" | "state":
+            return name
+        case "file" | "image":
+            return {"path": name, "meta": {"_type": "gradio.FileData"}}
+    return component.get("props", {}).get("value")
