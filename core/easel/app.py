@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from easel.extensions.status import ExtensionStatus, State
 from easel.files import ScopedFiles
 from easel.imaging.faces import FaceRestorer
 from easel.imaging.upscale import Upscaler, all_upscalers
-from easel.jobs.jobs import Jobs, Worker
+from easel.jobs.jobs import Jobs
+from easel.jobs.places import Crew, Worker
 from easel.models.store import CheckpointInfo, ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
@@ -30,7 +31,8 @@ from easel.values.job import Job
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
 from easel.values.user import User, acting_as, acting_user
-from easel.worker.supervisor import ChildWorker, InProcessWorker
+from easel.worker.pool import Pool
+from easel.worker.supervisor import PROGRAM, InProcessWorker
 from easel.worker.workplace import (
     Workplace,
     build_workplace,
@@ -40,16 +42,23 @@ from easel.worker.workplace import (
 )
 
 log = logging.getLogger("easel")
+_DYNAMIC = 8  # checkpoints that a worker with --sd-dynamic-cache is taken to have in memory
 
 
 class Easel:
-    """One service: settings, models on disk, options, extensions, jobs and the worker that runs them.
+    """One service: settings, models on disk, options, extensions, jobs and the workers that run them.
 
     `build` makes the workplace of an in-process worker; the default has the real engine, tests give one with
-    `easel.engine.fake_engine.FakeEngine`.
+    `easel.engine.fake_engine.FakeEngine`. `worker` is the program that is started as a worker process.
     """
 
-    def __init__(self, settings: Settings, *, build: Callable[[Settings], Workplace] = build_workplace) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        build: Callable[[Settings], Workplace] = build_workplace,
+        worker: Sequence[str] = PROGRAM,
+    ) -> None:
         self.version = __version__
         self.homes = Homes(settings)
         self.store: ModelStore = self.homes.store()
@@ -61,8 +70,11 @@ class Easel:
         self.extensions.left_out = self.left_out
         self.jobs = Jobs(
             max_in_flight=settings.max_jobs_in_flight,
-            max_each=_share(settings),
+            left_to_others=1 if settings.edition == "cluster" else 0,
+            max_delivery=settings.max_delivery,
             deadline=settings.job_deadline,
+            phase_deadline=settings.phase_deadline,
+            warm_kept=_DYNAMIC if settings.sd_dynamic_cache else 1,
             admit=self._admit,
             job_changed=lambda job: self.extensions.select(job.request.extensions).job_changed(job),
         )
@@ -72,9 +84,11 @@ class Easel:
         self.queue: QueueService | None = None
         if settings.edition == "api":
             files = data_files(settings)
-            self.queue = QueueService(settings, open_store(settings), journal=journal(settings), files=files)
-        self._build = build
-        self._worker: Worker | None = None
+            store = open_store(settings)
+            self.queue = QueueService(settings, store, journal=journal(settings), files=files, workers=self._working)
+        self._build, self._program = build, worker
+        self._crew: Crew | None = None
+        self.pool: Pool | None = None  # None: --in-process
 
     @property
     def service(self) -> Settings:
@@ -98,24 +112,27 @@ class Easel:
         return self._options[name]
 
     def start(self) -> None:
-        """Make the data folder's tree, load the extensions, start the worker. Errors: SettingsError."""
+        """Make the data folder's tree, load the extensions, start workers. Errors: SettingsError."""
         self.store.make_tree()
         self.extensions.limit = self.limit
         self.extensions.load()
         self.extensions.start(self)
         if self.service.in_process:
-            self._worker = InProcessWorker(self.jobs, lambda: self._build(self.service), self.extensions)
-            self.jobs.attach(self._worker)
-            self.jobs.ready()
+            worker = InProcessWorker(self.jobs, lambda: self._build(self.service), self.extensions)
+            self._crew = worker
+            self.jobs.attach(worker)
+            self.jobs.ready(worker)
         else:
-            child = self._worker = ChildWorker(self.jobs, self.service, self.extensions)
-            self.jobs.attach(child)
-            child.start(self.extensions.stamps())
-        self.extensions.changed = self._tell_worker
-        self._tell_worker()
+            backlog = self.queue.backlog if self.queue is not None else lambda: 0
+            pool = Pool(self.jobs, self.service, self.extensions, program=self._program, backlog=backlog)
+            self._crew = self.pool = pool
+            self.jobs.attach(pool)
+            pool.start(self.extensions.stamps())
+        self.extensions.changed = self._tell_workers
+        self._tell_workers()
 
     def stop(self) -> None:
-        """Cancel what runs, stop the worker and the extensions."""
+        """Cancel what runs, stop the workers and the extensions."""
         self.jobs.close()
         self.extensions.stop()
         if self.accounts is not None:
@@ -132,9 +149,17 @@ class Easel:
         request = GenerationRequest(kind="task", task=called, options=self.options.resolve({}))
         return await self.run(request, user=user)
 
-    async def run(self, request: GenerationRequest, *, user: str = "") -> Result:
-        """Run a request in a worker and wait; a caller that gives up cancels it. Errors: JobRefused, its failure."""
-        job = await asyncio.to_thread(self.jobs.submit, request, user=user or acting_user().name)
+    async def run_everywhere(self, task: str) -> list[Result]:
+        """Run a task of the core in every worker there is, past the line. Errors: JobRefused, a failure of one."""
+        request = GenerationRequest(kind="task", task=TaskCall("", task, {}), options=self.options.resolve({}))
+        return await asyncio.gather(*(self.run(request, to=worker) for worker in self.jobs.workers()))
+
+    async def run(self, request: GenerationRequest, *, user: str = "", to: Worker | None = None) -> Result:
+        """Run a request in a worker (`to`: in this one, at once) and wait; a caller that gives up cancels it.
+
+        Errors: JobRefused, its failure.
+        """
+        job = await asyncio.to_thread(self.jobs.submit, request, user=user or acting_user().name, to=to)
         try:
             return await self.jobs.wait(job)
         except asyncio.CancelledError:
@@ -154,7 +179,7 @@ class Easel:
             self._quotas.admit(job)
 
     def switch_extension(self, name: str, on: bool) -> ExtensionStatus:
-        """Switch an extension on or off here and in the worker; running jobs keep the set they began with.
+        """Switch an extension on or off here and in the workers; running jobs keep the set they began with.
 
         An operator does so for everybody, a user for themselves among those that are on. Errors: UnknownName,
         Forbidden (required; not on; with --root-extensions everybody has the same).
@@ -191,9 +216,13 @@ class Easel:
         chosen: Limit = self.service_options.get("disable_all_extensions")
         return "extra" if self.service.disable_extra_extensions and chosen == "none" else chosen
 
-    def _tell_worker(self) -> None:
-        if self._worker is not None:
-            self._worker.follow(self.extensions.stamps())
+    def _tell_workers(self) -> None:
+        if self._crew is not None:
+            self._crew.follow(self.extensions.stamps())
+
+    def _working(self) -> int:
+        """Workers that take tasks now; one that will be started for a task counts."""
+        return max(1, len(self.jobs.workers()))
 
     def _home(self, name: str) -> Path:
         return self.homes.settings_of(name).data_dir
@@ -225,15 +254,9 @@ class Easel:
         return all_upscalers(owned.value for owned in self.extensions.hooks.upscalers)
 
     def refresh_models(self) -> None:
-        """Look at the model folders again, here and in the worker."""
+        """Look at the model folders again, here and in the workers."""
         self.store.refresh()
         if not (self.accounts is not None and acting_user().name):  # a user's models are no extension's business
             self.extensions.refresh()
-        if self._worker is not None:
-            self._worker.refresh()
-
-
-def _share(settings: Settings) -> int:
-    """How many of the jobs in flight may be one user's: of several users nobody takes the last place."""
-    most = settings.max_jobs_in_flight
-    return max(1, most - 1) if settings.edition == "cluster" else most
+        if self._crew is not None:
+            self._crew.refresh()

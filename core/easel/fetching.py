@@ -17,9 +17,11 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from easel.errors import BadRequest, TooLarge
+from easel.egress import EgressLog
+from easel.errors import BadRequest, EaselError, Forbidden, TooLarge
 
 log = logging.getLogger("easel.fetch")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -50,9 +52,29 @@ class Fetcher:
     timeout: float = 20.0
     user_agent: str = "easel"
     hosts: Collection[str] | None = None  # no others (`example.org`, `*.example.org`); None: any
+    offline: bool = False  # nothing is fetched
+    attempts: EgressLog | None = None  # where every attempt is noted
+    by: str = ""  # the extension that asks; "": a request
+    put: str = "send the file itself (base64) instead of a URL"  # what to do without a network
 
     def fetch(self, url: str, *, field: str = "url") -> Fetched:
         """The body behind `url`. Errors: BadRequest naming `field` (refused, failed), TooLarge."""
+        try:
+            if self.offline:
+                raise Forbidden(f"{field}: this service is offline (--offline) and fetches nothing; {self.put}")
+            found = self._fetch(url, field)
+        except EaselError as error:
+            refused = isinstance(error, Forbidden) or "cannot be fetched" not in error.message
+            self._note(url, "refused" if refused else "failed", field)
+            raise
+        self._note(url, "made", field)
+        return found
+
+    def _note(self, url: str, outcome: Literal["made", "failed", "refused"], field: str) -> None:
+        if self.attempts is not None:
+            self.attempts.note(url, outcome, self.by or field, self.put)
+
+    def _fetch(self, url: str, field: str) -> Fetched:
         until = time.monotonic() + self.timeout
         for _ in range(_MOST_REDIRECTS + 1):
             parts = _read(url, field)

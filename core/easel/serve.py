@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
@@ -17,7 +17,8 @@ from easel.errors import SettingsError
 from easel.settings import Settings
 from easel.ui import page_of
 from easel.ui.mount import PageMount
-from easel.worker.workplace import Workplace, build_workplace
+from easel.worker.supervisor import PROGRAM
+from easel.worker.workplace import Workplace, build_workplace, guard_egress
 
 log = logging.getLogger("easel")
 _GRACE = 5  # seconds that running calls get to end by themselves …
@@ -55,12 +56,18 @@ class GentleServer(uvicorn.Server):
         await asyncio.to_thread(self._easel.jobs.close)
 
 
-def serve(settings: Settings, *, build: Callable[[Settings], Workplace] = build_workplace) -> int:
-    """Serve until SIGINT or SIGTERM; the exit status. `build` as for `Easel`. Errors: SettingsError."""
+def serve(
+    settings: Settings,
+    *,
+    build: Callable[[Settings], Workplace] = build_workplace,
+    worker: Sequence[str] = PROGRAM,
+) -> int:
+    """Serve until SIGINT or SIGTERM; the exit status. `build`, `worker` as for `Easel`. Errors: SettingsError."""
     logging.basicConfig(level=settings.loglevel, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for remark in settings.remarks():
         log.warning(remark)
-    app = Easel(settings, build=build)
+    guard_egress(settings)
+    app = Easel(settings, build=build, worker=worker)
     try:
         app.store.make_tree()
     except OSError as error:

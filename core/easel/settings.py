@@ -30,6 +30,8 @@ class Settings(LaunchFlags):
 
     # where things are
     state_dir: Path = works(None, "database, options and secrets (default: <data-dir>/.easel)")
+    mount_path: Path | None = works(None, "the data folder as clients name it (default: as it is)")
+    read_only: tuple[str, ...] = works((), "storages, by their mount paths, in which clients change nothing")
     root_extensions: str | bool = works(False, "[DIR] everybody has the same extensions; DIR holds more of them")
     extensions_path: str = works("", "more folders of extensions, separated by colons")
     # who may ask
@@ -42,7 +44,7 @@ class Settings(LaunchFlags):
     queue_silence: float = works(10.0, "with redis: seconds after which a gateway that is not heard of is gone")
     queue_max_payload: int = works(8192, "bytes that a task and its result may have")
     queue_max_length: int = works(10_000, "tasks, and results, that may wait")
-    max_delivery: int = works(1, "how often a task is tried when the service fails")
+    max_delivery: int = works(1, "how often a task, or a job whose worker died, is tried")
     worker_threads: int = works(1, "tasks that are worked on at once")
     # what is served
     filebrowser: bool = works(False, "the file manager, at /filebrowser/")
@@ -62,6 +64,12 @@ class Settings(LaunchFlags):
     reproducible: bool = works(False, "a picture's bytes never depend on who else is being served")
     keep_abandoned: bool = works(False, "a job whose client hung up is finished and kept, not cancelled")
     job_deadline: float = works(3600.0, "seconds after which a job's worker is replaced")
+    phase_deadline: float = works(1800.0, "seconds after which a worker is replaced when none of its jobs got further")
+    worker_silence: float = works(60.0, "seconds after which a worker that is not heard of is replaced (0: never)")
+    workers: int = works(1, "worker processes at most; each has an engine, and models in memory, of its own")
+    min_workers: int | None = works(None, "those kept with nothing to do (default: all; serverless edition: 0)")
+    worker_backlog: float = works(4.0, "unfinished jobs for each worker beyond which another one is started")
+    idle_timeout: float = works(300.0, "seconds without a job after which a worker beyond --min-workers ends")
     worker_memory: float = works(0.0, "gigabytes of main memory at which a worker is replaced (0: no limit)")
     quarantine_failures: int = works(5, "failures of a hook in a row that set an extension aside (0: never)")
     quarantine_losses: int = works(3, "workers lost in an extension within an hour that set it aside (0: never)")
@@ -80,6 +88,7 @@ class Settings(LaunchFlags):
     fetch_allow: tuple[str, ...] = works(
         (), "hosts and networks off the public internet that URLs in requests may name"
     )
+    offline: bool = works(False, "nothing is asked of the network: what tries fails at once")
     fetch_timeout: float = works(20.0, "seconds that fetching what a URL names may take")
     given: frozenset[str] = frozenset()
 
@@ -94,6 +103,11 @@ class Settings(LaunchFlags):
         return self.models_dir or self.data_dir / "models"
 
     @property
+    def data_name(self) -> Path:
+        """The data folder as clients name it, in requests and in answers."""
+        return self.mount_path or self.data_dir
+
+    @property
     def host(self) -> str:
         """The address to answer on: this machine only, unless somebody said otherwise."""
         return self.server_name or ("0.0.0.0" if self.listen else "127.0.0.1")
@@ -102,6 +116,13 @@ class Settings(LaunchFlags):
     def page(self) -> bool:
         """Whether there is a web page: not in the api edition."""
         return not self.nowebui and self.edition != "api"
+
+    @property
+    def fewest_workers(self) -> int:
+        """Worker processes that are kept with nothing to do."""
+        if self.min_workers is not None:
+            return self.min_workers
+        return 0 if self.edition == "serverless" else self.workers
 
     @property
     def bind_port(self) -> int:
@@ -272,8 +293,6 @@ def _refuse_later(settings: Settings) -> None:
     for option in _options():
         if option.metadata["status"] == "later" and getattr(settings, option.name) != option.default:
             raise SettingsError(f"{_spelling(option.name)} is not available yet ({option.metadata['help']})")
-    if settings.edition not in ("standard", "api", "cluster"):
-        raise SettingsError(f"--edition {settings.edition} is not available yet; there are: standard, api, cluster")
 
 
 def _refuse_contradictions(settings: Settings) -> None:
@@ -294,6 +313,19 @@ def _refuse_contradictions(settings: Settings) -> None:
                 f"{_spelling(name)} contradicts --edition cluster, whose users have their own tokens (easel users)",
             )
             for name in ("token", "no_auth", "api_auth", "gradio_auth", "gradio_auth_path")
+        ),
+        (settings.in_process and settings.edition == "serverless", "--in-process contradicts --edition serverless"),
+        (
+            settings.in_process and settings.workers > 1,
+            "--in-process contradicts --workers: there is no worker process",
+        ),
+        (
+            any(settings.data_name.is_relative_to(Path(one).absolute()) for one in settings.read_only),
+            f"--read-only: pictures are written to {settings.data_name}",
+        ),
+        (
+            settings.fewest_workers > settings.workers,
+            f"--min-workers {settings.min_workers} is above --workers {settings.workers}",
         ),
         (
             not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", settings.service_name),
@@ -324,11 +356,15 @@ def _refuse_contradictions(settings: Settings) -> None:
         "queue_max_length",
         "max_delivery",
         "worker_threads",
+        "workers",
+        "worker_backlog",
+        "phase_deadline",
     )
     for name in (*limits, "max_body_mb"):
         if not getattr(settings, name) > 0:
             raise SettingsError(f"{_spelling(name)}: {getattr(settings, name)} is not above 0")
-    for name in ("min_ram_reserved", "rate_limit", "extension_patience"):
+    at_least = ("min_ram_reserved", "rate_limit", "extension_patience", "worker_silence", "idle_timeout")
+    for name in (*at_least, "fewest_workers"):
         if not getattr(settings, name) >= 0:
             raise SettingsError(f"{_spelling(name)}: {getattr(settings, name)} is below 0")
     try:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import psutil
 import pytest
 
 from easel.cli import main
 
 Run = Callable[..., tuple[int, str]]
+PATIENCE = 300.0  # seconds; other programs may be at work here
 
 
 @pytest.fixture
@@ -35,11 +37,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         command("delete", line.split()[0])
 
 
-def service_file(folder: Path, name: str, flags: str = "", **parts: Any) -> tuple[Path, int]:
-    """A file like PAI-EAS' own, with the line of `webui.sh`, a mount path below `folder` and a free port."""
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+        return int(one.getsockname()[1])
+
+
+def service_file(folder: Path, name: str, flags: str = "", **parts: Any) -> tuple[Path, int]:
+    """A file like PAI-EAS' own, with the line of `webui.sh`, a mount path below `folder` and a free port."""
+    port = free_port()
     mount = folder / "code" / "data-oss"
     line = f"./webui.sh --listen --port {port} --skip-version-check --no-hashing --no-download-sd-model "
     line += f"--skip-prepare-environment --api-log --time-log --data-dir={mount} {flags}"
@@ -56,6 +62,11 @@ def service_file(folder: Path, name: str, flags: str = "", **parts: Any) -> tupl
 def state(folder: Path, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "root" / "services" / name / "state.json").read_text())
     return found
+
+
+def state_url(folder: Path, name: str) -> str:
+    found = json.loads((folder / "root" / "services" / name / "deployed.json").read_text())
+    return str(found["url"])
 
 
 def wait_for(folder: Path, name: str, *, restarts: int) -> None:
@@ -134,9 +145,17 @@ def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path, run: Run) -> 
     assert run("scale", "orphan", 1)[0] == 0  # the orphan held the port
     assert state(tmp_path, "orphan")["service"]["pid"] != before["service"]["pid"]
     assert not Path(f"/proc/{before['service']['pid']}").exists()
-    status, said = run("scale", "orphan", 2)
-    assert (status, "not available yet" in said) == (1, True)
+    service = state(tmp_path, "orphan")["service"]["pid"]
+    assert run("scale", "orphan", 2)[0] == 0
+    until = time.monotonic() + 60
+    while len(psutil.Process(service).children()) != 2:  # without a restart
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert state(tmp_path, "orphan")["service"]["pid"] == service
+    assert run("scale", "orphan", 2000)[0] == 2
     assert run("restart", "orphan")[0] == 0
+    flags = json.loads((tmp_path / "root/services/orphan/deployed.json").read_text())["flags"]
+    assert "--workers=2" in flags
     assert httpx.get(f"http://127.0.0.1:{port}/internal/ping").status_code == 200
 
 
@@ -148,4 +167,15 @@ def test_a_mount_path_that_cannot_be_made_is_mapped(tmp_path: Path, run: Run) ->
     status, said = run("deploy", file)
     assert status == 0, said
     assert "cannot be made here" in said
-    assert (tmp_path / "root/storage/oss-bucket_data/models").is_dir()
+    here, base = tmp_path / "root/storage/oss-bucket_data", state_url(tmp_path, "mapped")
+    assert (here / "models").is_dir()
+    body = {"prompt": "cute dog", "steps": 1, "width": 64, "height": 64}
+    headers = {"Authorization": (tmp_path / "root/services/mapped/token").read_text().strip()}
+    for asked in ("outputs/mine", f"{tmp_path}/file/data/outputs/mine"):  # as clients know it, in and out
+        call = body | {"alwayson_scripts": {"save_dir": asked}}
+        answer = httpx.post(f"{base}/sdapi/v1/txt2img", json=call, headers=headers, timeout=200)
+        assert answer.status_code == 200, answer.text
+        saved = answer.json()["parameters"]["image_url"]
+        assert saved.startswith(f"{tmp_path}/file/data/outputs/mine/")
+        assert (here / Path(saved).relative_to(tmp_path / "file" / "data")).is_file()
+        assert str(here) not in answer.text

@@ -52,6 +52,16 @@ ASYNC: dict[str, Any] = {
     ],
 }
 
+SCALER = {
+    "min": 0,
+    "max": 3,
+    "scaleStrategies": [
+        {"metricName": "queue[avgbacklog]", "threshold": 5},
+        {"metricName": "cpu", "threshold": 50},
+    ],
+    "behavior": {"scaleDown": {"stabilizationWindowSeconds": 120}},
+}
+
 
 def changed(base: dict[str, Any], *changes: tuple[str, Any]) -> dict[str, Any]:
     """A copy with values put in; `containers.0.port` is a place, a value of ... takes the key away."""
@@ -89,8 +99,13 @@ def validate(folder: Path, data: object, capsys: pytest.CaptureFixture[str]) -> 
     (changed(ASYNC, ("metadata", {"name": "sd_1", "edition": "api", "rpc": {"worker_threads": 3}})), "threads=3"),
     (changed(ASYNC, ("queue/max_delivery", 3)), "--max-delivery=3"), (ASYNC, "--queue-max-length=262144"),
     (changed(STANDARD, ("metadata/enable_webservice", ...)), "--nowebui"),
-    (changed(STANDARD, ("metadata/instance", 4)), "remark   metadata.instance: one instance runs"),
-    (changed(STANDARD, ("autoscaler", {"min": 0, "max": 3})), "remark   autoscaler: has no effect yet"),
+    (changed(STANDARD, ("metadata/instance", 4)), "remark   metadata.instance: up to 4 workers run on this machine"),
+    (changed(STANDARD, ("metadata/instance", 4)), "--workers=4"),
+    (changed(STANDARD, ("autoscaler", SCALER)), "--workers=3 --min-workers=0 --idle-timeout=120 --worker-backlog=5"),
+    (changed(STANDARD, ("autoscaler", {"min": 2, "max": 3})), "--workers=3 --min-workers=2"),
+    (changed(STANDARD, ("autoscaler", {"strategies": {"queue[avgbacklog]": 10}})), "--worker-backlog=10"),
+    (changed(STANDARD, ("autoscaler", SCALER)), "remark   autoscaler.scaleStrategies[1].metricName: has no"),
+    (changed(STANDARD, ("autoscaler", SCALER), ("metadata/instance", 5)), "remark   metadata.instance: has no effect"),
     (STANDARD, "remark   cloud.computing.instance_type: has no effect"),
 ])  # fmt: skip
 def test_what_is_right(data: dict[str, Any], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +135,10 @@ def test_what_is_right(data: dict[str, Any], says: str, tmp_path: Path, capsys: 
     (STANDARD, "containers/0/script", f"{LINE} --nowebui", "contradicts --nowebui"),
     (STANDARD, "containers/0/script", f"{LINE} --service-name other", "contradicts --service-name other"),
     (STANDARD, "containers", [], "containers: must be a list of one container (got 0)"),
+    (STANDARD, "autoscaler", {"min": 4, "max": 3}, "autoscaler.min: is above autoscaler.max, 3 (got 4)"),
+    (STANDARD, "autoscaler", {"strategies": {"queue[avgbacklog]": 0}}, "autoscaler.strategies.queue[avgbacklog]: must"),
+    (STANDARD, "autoscaler", {"behavior": {"scaleDwn": {}}}, "autoscaler.behavior.scaleDwn: unknown key; did you mean"),
+    (STANDARD, "containers/0/script", f"{LINE} --workers 2", "metadata.instance: contradicts --workers 2"),
     (ASYNC, "metadata/enable_webservice", True, "the api edition has no page: delete this key"),
     (ASYNC, "metadata/edition", "standard", "metadata.type: only the api edition is asynchronous"),
     (ASYNC, "metadata/rpc", {"worker_threads": 2}, "metadata.rpc.worker_threads: contradicts metadata.rpc"),
@@ -191,8 +210,13 @@ def test_an_edition_that_is_not_there_yet_is_not_deployed(tmp_path: Path, capsys
     assert not (tmp_path / "root").exists()
 
 
-def test_the_file_of_the_operators_page_is_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "deploy" / "service-json.md").read_text()
+@pytest.mark.parametrize(("page", "says"), [
+    ("service-json.md", "sd_async: api edition"), ("serverless.md", "sd_serverless: serverless edition"),
+])  # fmt: skip
+def test_the_files_of_the_operators_pages_are_right(
+    page: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "deploy" / page).read_text()
     status, out, _ = validate(tmp_path, page.partition("```json\n")[2].partition("```")[0], capsys)
     assert status == 0, out
-    assert "sd_async: api edition" in out
+    assert says in out

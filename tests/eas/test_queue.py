@@ -333,6 +333,8 @@ def test_elsewhere_the_path_is_the_roots(make_service: Callable[..., Service]) -
     answer = service.http.post("/api/predict/sd/sdapi/v1/txt2img?task_id=1", json=SMALL)
     assert answer.status_code == 200 and len(answer.json()["images"]) == 1
     assert service.http.get("/api/predict/other/sdapi/v1/options").status_code == 404
+    told = service.http.get("/api/predict/sd/sink?_index_=0")
+    assert (told.status_code, "the api edition has one" in told.json()["detail"]) == (501, True)
     assert service.http.get(
         f"{service.url}/api/predict/sd/sdapi/v1/options", headers={"Authorization": TOKEN}
     ).is_success

@@ -320,3 +320,32 @@ def test_a_root_behind_a_link_may_be_named_both_ways(tmp_path: Path) -> None:
     for path in (f"{tmp_path}/link/../a", f"{tmp_path}/linked/a", f"{tmp_path}/real/../a"):
         with pytest.raises(Forbidden):
             files.relative(path)
+
+
+def test_a_read_only_storage_is_read_and_every_change_names_it(tmp_path: Path) -> None:
+    (tmp_path / "data" / "models" / "shared").mkdir(parents=True)
+    (tmp_path / "data" / "models" / "shared" / "a.txt").write_text("a")
+    mount = Path("/mnt/data/models/shared")
+    files = ScopedFiles(tmp_path / "data", named=Path("/mnt/data"), read_only=[mount, Path("/mnt/elsewhere")])
+    assert files.relative("/mnt/data/models/shared/a.txt") == "models/shared/a.txt"
+    assert files.read("models/shared/a.txt", 9) == b"a"
+    assert not files.writable("models/shared") and files.writable("models")
+    files.copy("models/shared/a.txt", "b.txt")
+    changes = (
+        lambda: files.write("models/shared/b.txt", b""),
+        lambda: files.append("models/shared/a.txt", b"b", at=1),
+        lambda: files.mkdir("models/shared/new"),
+        lambda: files.rename("models/shared/a.txt", "a.txt"),
+        lambda: files.rename("b.txt", "models/shared/b.txt"),
+        lambda: files.rename("models", "moved"),
+        lambda: files.copy("b.txt", "models/shared/b.txt"),
+        lambda: files.delete("models/shared/a.txt"),
+        lambda: files.delete("models", recursive=True),
+        lambda: files.without("x").delete("models/shared", recursive=True),
+    )
+    for change in changes:
+        with pytest.raises(Forbidden, match=f"the storage at {mount} is read-only"):
+            change()
+    with pytest.raises(Forbidden, match="the storage at /mnt/elsewhere is read-only"):
+        files.relative("/mnt/elsewhere/outputs")
+    assert [path for path, _ in files.walk()] == ["models", "b.txt", "models/shared", "models/shared/a.txt"]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, NotFound, WorkerLost
-from easel.jobs.jobs import Jobs, Signal
+from easel.jobs.jobs import Jobs
+from easel.jobs.places import Signal
 from easel.jobs.record import Once
 from easel.values.image import SavedImage
 from easel.values.job import Job, JobState, Progress
@@ -30,13 +33,15 @@ class Bench:
     def signal(self, job: Job, what: Signal) -> None:
         self.signals.append((job.id, what))
 
-    def switch(self, name: str, on: bool) -> None: ...
+    def wake(self) -> None: ...
+
+    def follow(self, extensions: Mapping[str, int]) -> None: ...
 
     def refresh(self) -> None: ...
 
-    def replace(self) -> None:
+    def replace(self, why: str, *, long: float, told: str = "") -> None:
         self.replaced += 1
-        self.jobs.lost()
+        self.jobs.lost(self, told)
 
     def close(self) -> None: ...
 
@@ -45,7 +50,7 @@ def bench(**arguments: object) -> tuple[Jobs, Bench]:
     jobs = Jobs(**arguments)  # type: ignore[arg-type]
     worker = Bench(jobs)
     jobs.attach(worker)
-    jobs.ready()
+    jobs.ready(worker)
     return jobs, worker
 
 
@@ -101,12 +106,12 @@ def test_a_lost_workers_jobs_fail_after_their_deliveries() -> None:
     jobs, worker = bench(max_delivery=2)
     job = jobs.submit(REQUEST)
     jobs.progressed(job.id, Progress())
-    jobs.lost()
+    jobs.lost(worker)
     assert jobs.state(job) is JobState.QUEUED and worker.given == [job]
-    jobs.ready()
+    jobs.ready(worker)
     assert worker.given == [job, job]
     jobs.progressed(job.id, Progress())
-    jobs.lost()
+    jobs.lost(worker)
     with pytest.raises(WorkerLost):
         jobs.wait_blocking(job)
 
@@ -114,8 +119,8 @@ def test_a_lost_workers_jobs_fail_after_their_deliveries() -> None:
 def test_a_job_that_was_never_begun_is_not_charged_with_the_loss() -> None:
     jobs, worker = bench(max_delivery=1)
     job = jobs.submit(REQUEST)
-    jobs.lost()
-    jobs.ready()
+    jobs.lost(worker)
+    jobs.ready(worker)
     assert worker.given == [job, job]
 
 
@@ -168,9 +173,9 @@ def test_a_stop_outlives_the_worker_that_was_told() -> None:
     jobs, worker = bench(max_delivery=2)
     job = jobs.submit(REQUEST)
     jobs.signal("interrupt", job)
-    jobs.lost()
+    jobs.lost(worker)
     worker.signals.clear()
-    jobs.ready()
+    jobs.ready(worker)
     assert worker.given == [job, job] and worker.signals == [(job.id, "interrupt")]
 
 
@@ -254,3 +259,30 @@ def test_what_cannot_be_handed_over_fails_and_holds_no_place() -> None:
         with pytest.raises(EaselError, match="internal error"):
             jobs.wait_blocking(jobs.submit(REQUEST))
     assert not jobs.running()
+
+
+def test_a_job_that_comes_while_a_worker_leaves_is_given_to_it_or_waits() -> None:
+    """Four threads ask while workers come and go: whoever has left is given nothing any more, and nothing is lost."""
+    jobs = Jobs(max_in_flight=100, max_waiting=10_000)
+    asked, workers, left = list[Job](), list[Bench](), list[int]()
+
+    def ask() -> None:
+        for _ in range(500):
+            asked.append(jobs.submit(REQUEST))
+            time.sleep(0)
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    while any(thread.is_alive() for thread in asking) or jobs.waiting() or jobs.running():
+        worker, done = Bench(jobs), 0
+        workers.append(worker)
+        jobs.ready(worker)
+        while not jobs.retire(worker):
+            for job in worker.given[done:]:
+                jobs.done(job.id, RESULT)
+                done += 1
+        left.append(len(worker.given))
+    assert [len(worker.given) for worker in workers] == left
+    assert sum(left) == 2000 == len({job.id for job in asked}) and sum(map(bool, left)) > 5
+    assert all(jobs.wait_blocking(job) is RESULT for job in asked[-10:])

@@ -44,7 +44,7 @@ def test_errors_cross_as_they_were() -> None:
 def test_nothing_is_started_once_closed(tmp_path: Path) -> None:
     worker = ChildWorker(Jobs(), read_settings(["--data-dir", str(tmp_path)], {}), Registry([], tmp_path))
     worker.close()
-    worker.start()
+    worker.start({})
     assert worker.pid is None
 
 

@@ -85,6 +85,8 @@ async def _generate(app: Easel, body: Txt2ImgBody | Img2ImgBody, request: Reques
     result = await _wait(app, job, request)
     if app.settings.time_log:
         parts = ", ".join(f"{part} {seconds:.3f}" for part, seconds in result.seconds.items())
+        cold = app.jobs.cold_start(job)
+        parts = f"cold start {cold:.3f}, {parts}" if cold else parts
         log.info("job %s took %.3f s: %s", job.id, time.perf_counter() - begin, parts)
     return await asyncio.to_thread(generation_response, asked, job, result, app.settings, pai=task is not None)
 

@@ -114,11 +114,12 @@ def _summary(app: Easel, job: Job) -> dict[str, Any]:
         "created": job.created,
         "position": waiting.index(job.id) + 1 if job.id in waiting else None,  # in the line
         "progress": 1.0 if state is JobState.DONE else told.fraction,
-        "stage": told.stage,
+        "stage": "start" if state is JobState.QUEUED and app.jobs.bare else told.stage,
         "step": told.step,
         "steps": told.steps,
         "text": told.text,
         "elapsed": round(app.jobs.elapsed(job), 3),
+        "cold_start": round(app.jobs.cold_start(job), 3),  # seconds of waiting in which no worker was there
     }
 
 

@@ -70,7 +70,7 @@ def _collector(app: Easel, calls: Calls, queue: QueueService | None) -> Collecto
             """Read them."""
             yield _gauge("easel_info", "1; the version is a label.", ["version"], {(app.version,): 1})
             yield from _jobs(app)
-            yield from _queues(app) if queue is None else _streams(queue)
+            yield from _queues(app) if queue is None else _streams(app, queue)
             yield _histogram("easel_http_request_seconds", "HTTP calls.", ["method", "route", "status"], calls.seconds)
 
     return Figures()
@@ -82,6 +82,10 @@ def _jobs(app: Easel) -> Iterator[Metric]:
     yield _counter("easel_jobs_accepted", "Jobs that came into the line.", ["kind"], _by_text(told.accepted))
     yield _gauge("easel_jobs_waiting", "Jobs in line.", [], {(): len(app.jobs.waiting())})
     yield _gauge("easel_jobs_running", "Jobs in the engine.", [], {(): len(app.jobs.running())})
+    there = [jobs for jobs, _, _ in app.jobs.workers().values()]
+    starting = len(app.pool.members()) - len(there) if app.pool is not None else 0
+    states = {"starting": max(0, starting), "busy": sum(map(bool, there)), "idle": there.count(0)}
+    yield _gauge("easel_worker_processes", "Workers of this gateway, by what they do.", ["state"], _by_text(states))
     yield _histogram("easel_job_seconds", "Jobs that ended, from acceptance on.", ["kind", "state"], tally.ended)
     yield _counter("easel_job_errors", "Failed jobs by what went wrong.", ["error"], _by_text(told.errors))
     yield _counter("easel_pictures", "Pictures of finished jobs, grids not counted.", [], {(): told.pictures})
@@ -101,10 +105,10 @@ def _queues(app: Easel) -> Iterator[Metric]:
     served = sum(sum(spread.counts) for spread in tally.ended.read().values())
     came = sum(tally.read().accepted.values())
     yield from _queue_figures({_JOBS: running + waiting}, {_JOBS: running}, {_JOBS: came}, {_JOBS: served})
-    yield from _backlog(_JOBS, running + waiting, 1)
+    yield from _backlog(_JOBS, running + waiting, len(app.jobs.workers()))
 
 
-def _streams(queue: QueueService) -> Iterator[Metric]:
+def _streams(app: Easel, queue: QueueService) -> Iterator[Metric]:
     store, names = queue.store, (queue.input, queue.sink, queue.rear)
     consumers = {name: store.consumers(name) for name in names}
     facts = {name: store.facts(name) for name in names}
@@ -116,7 +120,8 @@ def _streams(queue: QueueService) -> Iterator[Metric]:
     )
     there: dict[tuple[str, ...], float] = {(name,): len(found) for name, found in consumers.items()}
     yield _gauge("easel_stream_consumers", "Who takes items from a stream now, at all gateways.", ["queue"], there)
-    workers = sum(who.group == queue.service for who in consumers[queue.input])
+    others = sum(who.group == queue.service for who in consumers[queue.input]) - 1  # gateways
+    workers = max(0, others) + len(app.jobs.workers())
     yield from _backlog(queue.service, facts[queue.input].length, workers)
 
 

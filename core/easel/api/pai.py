@@ -60,7 +60,7 @@ def answered(
     """PAI's `parameters` of a job that ended well; paths are absolute, below the data folder."""
 
     def paths(*kinds: str) -> str:
-        found = (str(settings.data_dir / one.path) for one in result.images if one.kind in kinds and one.path)
+        found = (str(settings.data_name / one.path) for one in result.images if one.kind in kinds and one.path)
         return ",".join(found)
 
     masks = paths("control")
@@ -79,7 +79,7 @@ def answered(
 def check_envelope(settings: Settings, request: GenerationRequest, limit: int) -> None:
     """Refuse a task whose answer could not fit the queue: before anything is computed. Errors: TooLarge."""
     pictures = request.batch_size * request.n_iter
-    folder = len(f"{settings.data_dir}/{request.output.save_dir or 'outputs'}".encode())
+    folder = len(f"{settings.data_name}/{request.output.save_dir or 'outputs'}".encode())
     if _ENVELOPE + pictures * (folder + _NAME) > limit:
         raise TooLarge(
             f"the paths of so many pictures do not fit a result of {limit} bytes (--queue-max-payload)",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from easel.app import Easel
     from easel.values.job import Job
 
+STARTING = "A worker is starting"
+
 
 def routes(app: Easel) -> APIRouter:
     """The routes clients poll."""
@@ -26,7 +28,10 @@ def routes(app: Easel) -> APIRouter:
     async def progress(request: Request, skip_current_image: bool = False) -> dict[str, Any]:
         """The caller's oldest running job; all zero when none runs."""
         running = _running(app, request)
-        return _progress(app, running[0], with_image=not skip_current_image) if running else _idle()
+        if not running:
+            starting = app.jobs.bare and bool(app.jobs.waiting(user_of(request).name))
+            return _idle() | ({"textinfo": STARTING} if starting else {})
+        return _progress(app, running[0], with_image=not skip_current_image)
 
     @router.post("/sdapi/v1/interrupt")
     async def interrupt(request: Request) -> dict[str, Any]:
@@ -133,7 +138,7 @@ def _task(app: Easel, body: ProgressBody, user: str) -> dict[str, Any]:
     }
     if job is not None and state is JobState.QUEUED:
         place = line.index(job.id) + 1 if job.id in line else 1
-        answer["textinfo"] = f"In queue: {place}/{max(len(line), 1)}"
+        answer["textinfo"] = STARTING if app.jobs.bare else f"In queue: {place}/{max(len(line), 1)}"
     if job is not None and state is JobState.RUNNING:
         told = job.progress
         answer |= {"progress": told.fraction, "textinfo": told.text or None}

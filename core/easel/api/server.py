@@ -27,6 +27,7 @@ from easel.api import (
     streams,
     upkeep,
     watch,
+    workers,
 )
 from easel.api.auth import Credentials, Gatekeeper, is_loopback
 from easel.api.describe import ANSWERS
@@ -35,7 +36,7 @@ from easel.api.members import Members
 from easel.api.middleware import BodyGuard, CallFrame, HostGuard, Origins, RateLimit
 from easel.api.replay import Replay
 from easel.api.sessions import Sessions
-from easel.errors import NotFound
+from easel.errors import NotAvailable, NotFound
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -66,6 +67,7 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
     api.include_router(probes.routes(app))
     calls = metrics.Calls()
     api.include_router(metrics.routes(app, calls, app.queue))
+    api.include_router(workers.routes(app))
     for module in (generate, explain, lists, configuration, extensions, upkeep) if settings.api else ():
         api.include_router(module.routes(app))
     for module in (jobs, files) if settings.api or page else ():  # the page shows pictures by them
@@ -75,6 +77,8 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
     if app.queue is not None:
         api.include_router(streams.routes(app.queue))
         api.include_router(watch.routes(app.queue))
+    else:
+        api.include_router(_no_queue(settings.edition))
     credentials = Credentials.of(settings) if app.accounts is None else Members.of(app.accounts)
     sessions = None if credentials.open else Sessions.of(settings.state_dir, *credentials.epoch)
     api.include_router(login.routes(credentials, sessions))
@@ -132,6 +136,17 @@ def _switched_off() -> APIRouter:
     async def switched_off(path: str) -> None:
         """Say why there is nothing."""
         raise NotFound("the API of this server is switched off (--no-api)")
+
+    return router
+
+
+def _no_queue(edition: str) -> APIRouter:
+    router = APIRouter()
+
+    @router.api_route("/sink", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
+    async def no_queue() -> None:
+        """Say which edition has one; `/api/predict/NAME` is the root here."""
+        raise NotAvailable(f"the {edition} edition answers at once and has no queue; the api edition has one")
 
     return router
 

@@ -29,8 +29,8 @@ def routes(app: Easel) -> APIRouter:
 
     @router.post("/unload-checkpoint", dependencies=operators)
     async def unload_checkpoint() -> dict[str, Any]:
-        """Drop all loaded models; the next request loads what it needs."""
-        await app.run_task("", "unload", {})
+        """Drop all loaded models, in every worker; the next request loads what it needs."""
+        await app.run_everywhere("unload")
         return {}
 
     @router.post("/reload-checkpoint")
@@ -103,9 +103,9 @@ def _ram() -> dict[str, float]:
 
 async def _device_memory(app: Easel) -> dict[str, Any]:
     try:
-        result = await asyncio.wait_for(app.run_task("", "memory", {}), _PATIENCE)
+        results = await asyncio.wait_for(app.run_everywhere("memory"), _PATIENCE)
     except TimeoutError:
         return {"error": "the worker is busy"}
     except EaselError as error:
         return {"error": error.message}
-    return dict(result.info)
+    return dict(results[0].info) if results else {"error": "no worker runs"}

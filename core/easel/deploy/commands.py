@@ -176,12 +176,12 @@ def _restart(parser: argparse.ArgumentParser) -> Command:
 
 def _scale(parser: argparse.ArgumentParser) -> Command:
     parser.add_argument("name", metavar="NAME")
-    parser.add_argument("instances", type=int, metavar="N")
+    parser.add_argument("workers", type=int, metavar="N", help="workers, at most; 0 stops the service")
 
     def command(options: argparse.Namespace) -> int:
         services = Services(options.root.absolute())
-        services.scale(options.name, options.instances)
-        return _wait(services, options.name) if options.instances else 0
+        services.scale(options.name, options.workers)
+        return _wait(services, options.name) if options.workers else 0
 
     return command
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import psutil
 
 from easel import __version__
 from easel.app import Easel
+from easel.egress import EgressLog
 from easel.errors import EaselError
 from easel.settings import Settings
 
@@ -58,6 +60,7 @@ def examine(settings: Settings) -> list[Finding]:
         _packages(),
         *_data(settings),
         *_edition(settings),
+        *egress(settings),
         *_port(settings),
     ]
     if all(finding.verdict != "broken" for finding in findings):
@@ -143,7 +146,15 @@ def _edition(settings: Settings) -> Iterator[Finding]:
         yield Finding("well", "page", f"there is none ({why}); the standard edition has one")
     if not settings.filebrowser:
         yield Finding("well", "files", "the file manager is off; --filebrowser switches it on")
-    yield Finding("well", "offline", "nothing is downloaded; an extension that lacks a file says below where to put it")
+    mode = "--offline: what asks the network is refused at once" if settings.offline else "nothing is downloaded"
+    yield Finding("well", "offline", f"{mode}; an extension that lacks a file says below where to put it")
+
+
+def egress(settings: Settings) -> Iterator[Finding]:
+    """What the service tried to get from the network, and what to do without one."""
+    for one in EgressLog(settings.state_dir).read():
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.when))
+        yield Finding("look", "egress", f"{one.outcome} {one.url} for {one.by or 'a library'}, {when}", one.put)
 
 
 def _port(settings: Settings) -> Iterator[Finding]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from easel.deploy.script import BASE, Flag, read_script, with_paths, words, wrong_flags
 from easel.deploy.service_file import Container, Metadata, Note, ServiceFile, Storage, read_service, without_effect
+from easel.deploy.workers import worker_flags, worker_problems, worker_remarks
 from easel.errors import SettingsError
 from easel.settings import Settings, read_settings
 
-RUNNABLE = ("standard", "api", "cluster")
+RUNNABLE = ("standard", "api", "cluster", "serverless")
 _SUFFIXES = {"-standard": "standard", "-api": "api", "-cluster": "cluster", "-cluster-webui": "cluster"}
 _TASK = 2 * 8192  # bytes of memory for a task and its result
 
@@ -24,6 +26,7 @@ class Mount:
     kind: str
     source: str
     read_only: bool
+    endpoint: str = ""  # of a bucket that the service's supervisor reads and writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ def read_plan(raw: object) -> Reading:
     script = tuple(flag for flag in script if flag.name != "--edition")
     settings = _settings(script, problems)
     problems += _contradictions(metadata, edition, settings)
+    problems += worker_problems(file, settings)
     if port_is_known and container.port not in (None, settings.bind_port):
         given = "--port" if settings.port is not None else "the script's default --port"
         text = f"does not match {given} {settings.bind_port}"
@@ -136,6 +140,9 @@ def _storage_problems(file: ServiceFile, edition: str) -> Iterator[Note]:
         if one.kind not in ("local", "nfs", "oss"):
             text = f"names {len(one.kind.split('+'))} storages" if one.kind else "names no storage"
             yield Note(here, f"{text}; exactly one of these", one.kind or None, "local, nfs, oss")
+        if one.oss and one.oss.endpoint and find_spec("s3fs") is None:
+            text = "needs a package that is missing: pip install 'easel-studio[s3]'"
+            yield Note(f"{here}.oss.endpoint", text, one.oss.endpoint)
         first = seen.setdefault(str(Path(one.mount_path)), number)
         if first != number:
             text = f"two storages on one mount path: storage[{first}] is there already; delete one of them"
@@ -189,7 +196,10 @@ def _mount(one: Storage) -> Mount:
     part = one.local or one.nfs or one.oss
     server = one.nfs.server if one.nfs else None
     source = (f"{server}:" if server else "") + (part.path if part else "")
-    return Mount(Path(one.mount_path), one.kind, source, bool(part and part.readOnly))
+    endpoint = (one.oss and one.oss.endpoint) or ""
+    if endpoint and "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    return Mount(Path(one.mount_path), one.kind, source, bool(part and part.readOnly), endpoint)
 
 
 def _derived(file: ServiceFile, edition: str, settings: Settings) -> Iterator[Flag]:
@@ -206,22 +216,17 @@ def _derived(file: ServiceFile, edition: str, settings: Settings) -> Iterator[Fl
         yield Flag("--max-delivery", (str(queue.max_delivery),))
     if queue and queue.memory and "queue_max_length" not in settings.given:
         yield Flag("--queue-max-length", (str((queue.memory << 20) // _TASK),))
+    yield from worker_flags(file, settings)
 
 
 def _remarks(file: ServiceFile, container: Container, edition: str, settings: Settings) -> Iterator[Note]:
     metadata, line = file.metadata, "containers[0].script"
     if edition not in RUNNABLE:
         yield Note("metadata.edition", f"the {edition} edition is not available yet: it can be validated, not deployed")
-    if (metadata.instance or 1) > 1:
-        yield Note("metadata.instance", "one instance runs: several are not available yet", metadata.instance)
-    if file.autoscaler and file.autoscaler != type(file.autoscaler)():
-        yield Note("autoscaler", "has no effect yet: the service keeps its one instance")
-        low, high = file.autoscaler.min, file.autoscaler.max
-        if low is not None and high is not None and low > high:
-            yield Note("autoscaler.min", f"is above autoscaler.max, {high}", low)
+    yield from worker_remarks(file)
     if file.queue and edition != "api":
         yield Note("queue", f"has no effect: the {edition} edition has no queue")
-    if edition in ("standard", "cluster") and not metadata.enable_webservice:
+    if edition in ("standard", "cluster", "serverless") and not metadata.enable_webservice:
         yield Note("metadata.enable_webservice", "is not true, so there is no page")
     if edition == "api" and not settings.nowebui:
         yield Note(line, "--nowebui is missing; the api edition has no page in any case")

@@ -150,11 +150,11 @@ class NfsStorage(_Part):
 
 
 class OssStorage(_Part):
-    """A bucket, mounted by the operator."""
+    """A bucket: with an `endpoint` it is read and written, without one the operator has mounted it."""
 
     path: str = Field(pattern="^oss://[^/]+")
     readOnly: bool | None = None
-    endpoint: OfEas = None
+    endpoint: str | None = Field(default=None, min_length=1)
 
 
 class Storage(_Part):
@@ -176,17 +176,32 @@ class ScaleStrategy(_Part):
     """When to grow."""
 
     metricName: str
-    threshold: float
+    threshold: float = Field(gt=0)
     service: str | None = None
 
 
+class Window(_Part):
+    """How long a figure is looked at before it counts."""
+
+    stabilizationWindowSeconds: int | None = Field(default=None, ge=0)
+
+
+class Behavior(_Part):
+    """How quickly the number of workers follows."""
+
+    scaleUp: Annotated[Any, NoEffect("has no effect: a worker is started as soon as it is wanted")] = None
+    scaleDown: Window | None = None
+    onZero: OfEas = None
+
+
 class Autoscaler(_Part):
-    """How many workers there may be."""
+    """How many workers there may be. `strategies` is how `eascmd autoscale` spells the other list."""
 
     min: int | None = Field(default=None, ge=0)
     max: int | None = Field(default=None, ge=1)
     scaleStrategies: list[ScaleStrategy | None] | None = None
-    behavior: dict[str, Any] | None = None
+    strategies: dict[str, float] | None = None
+    behavior: Behavior | None = None
 
 
 class ServiceFile(_Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -12,18 +13,23 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from easel.deploy.bucket import BucketPlace
 from easel.deploy.plan import RUNNABLE, Mount, Plan
 from easel.deploy.records import Deployed, Process, State, read_deployed, read_state, write_json, write_state
 from easel.deploy.script import Flag, with_paths, words
 from easel.deploy.service_file import NAME
+from easel.deploy.supervisor import this_machine
 from easel.errors import BadRequest, Conflict, EaselError, NotAvailable, NotFound
-from easel.settings import Settings
+from easel.settings import Settings, read_settings
 
+MOST = 1024  # workers
+_ANSWER = 30.0  # seconds
 _PATIENCE = 60.0  # seconds that a supervisor gets to stop its service; it kills after half of that
 
 
@@ -75,7 +81,7 @@ class Services:
             data = mapping[plan.data_dir] if plan.data_dir in mapping else folder / "data"
             try:
                 folder.mkdir(parents=True, mode=0o700)
-                deployed = _deployed(plan, mapping, data, folder, deadline)
+                deployed = replace(_deployed(plan, mapping, data, folder, deadline), buckets=self._buckets(plan))
                 write_json(folder / "service.json", raw)
                 write_json(folder / "deployed.json", asdict(deployed))
                 if not plan.settings.no_auth and plan.edition != "cluster":  # whose users have their own
@@ -112,16 +118,38 @@ class Services:
             _stop(folder)
             shutil.rmtree(folder)
 
-    def scale(self, name: str, instances: int) -> None:
-        """0 stops the service, 1 has it run. Errors: NotAvailable (more)."""
-        if instances < 0:
-            raise BadRequest("must not be negative", field="instances", value=instances, allowed="0, 1")
-        if instances > 1:
-            raise NotAvailable("several instances of a service are not available yet; there are: 0 (stopped), 1")
-        if instances == 0:
+    def scale(self, name: str, workers: int) -> None:
+        """So many workers, at most where their number follows the backlog; 0 stops the service.
+
+        A service that runs is told, without a restart. Errors: BadRequest, EaselError (it does not answer).
+        """
+        if not 0 <= workers <= MOST:
+            raise BadRequest("is not possible", field="N", value=workers, allowed=f"0 (stop) to {MOST}")
+        if workers == 0:
             self.stop(name)
-        elif self.state(name).state in ("Stopped", "Failed"):
+            return
+        folder = self.folder(name)
+        with self._changing():
+            deployed = read_deployed(folder)
+            write_json(folder / "deployed.json", asdict(replace(deployed, flags=_resized(deployed.flags, workers))))
+        if self.state(name).state in ("Stopped", "Failed"):
             self.restart(name)
+        else:
+            self._tell_workers(deployed, workers)
+
+    def _tell_workers(self, deployed: Deployed, workers: int) -> None:
+        token = self.token(deployed.name)
+        call = urllib.request.Request(
+            f"{deployed.url}/easel/v1/workers",
+            json.dumps({"workers": workers}).encode(),
+            {"Content-Type": "application/json"} | ({"Authorization": token} if token else {}),
+        )
+        try:
+            with urllib.request.urlopen(call, timeout=_ANSWER, context=this_machine()):
+                pass
+        except OSError as error:
+            again = f"easel restart {deployed.name} has it begin with {workers}"
+            raise EaselError(f"the service {deployed.name!r} did not take the number ({error}); {again}") from error
 
     def _refuse_taken_port(self, settings: Settings) -> None:
         owners = [name for name in self.names() if self.deployed(name).port == settings.bind_port]
@@ -142,20 +170,19 @@ class Services:
         return mapping, told
 
     def _mount(self, mount: Mount) -> tuple[Path, list[str]]:
-        here = mount.path
-        if mount.kind == "local":
-            source = Path(mount.source)
-        else:
-            if os.path.ismount(here) or (here.is_dir() and not here.is_symlink()):
-                return here, []  # the operator has mounted it
-            below = re.sub(r"[^A-Za-z0-9._-]+", "_", mount.source.removeprefix("oss://")).strip("._") or "root"
-            source = self.root / "storage" / f"{mount.kind}-{below}"
+        here, source = mount.path, self._folder_of(mount)
+        mounted = os.path.ismount(here) or (here.is_dir() and not here.is_symlink())
+        if mount.kind != "local" and not mount.endpoint and mounted:
+            return here, []  # by the operator
         try:
             if not mount.read_only:
                 source.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EaselError(f"the storage {source} cannot be made: {error.strerror}") from error
         told = [] if mount.kind == "local" else [f"{mount.source} is not mounted at {here}: {source} stands for it"]
+        if mount.endpoint:
+            told = [f"{mount.source} is copied to {source}, and what changes there back to it"]
+            told = [f"{mount.source} is copied to {source}"] if mount.read_only else told
         if not source.is_dir() and mount.kind == "local":
             raise BadRequest("there is no such folder", field="storage.local.path", value=mount.source)
         source.mkdir(parents=True, exist_ok=True)
@@ -167,8 +194,22 @@ class Services:
             here.parent.mkdir(parents=True, exist_ok=True)
             here.symlink_to(source, target_is_directory=True)
         except OSError:
-            return source, [*told, f"{here} cannot be made here: the service knows it as {source}"]
+            return source, [*told, f"{here} cannot be made here: {source} is what requests and answers call {here}"]
         return here, told
+
+    def _folder_of(self, mount: Mount) -> Path:
+        """The folder of this machine that is the storage, or stands for it."""
+        if mount.kind == "local":
+            return Path(mount.source)
+        below = re.sub(r"[^A-Za-z0-9._-]+", "_", mount.source.removeprefix("oss://")).strip("._") or "root"
+        return self.root / "storage" / f"{mount.kind}-{below}"
+
+    def _buckets(self, plan: Plan) -> tuple[BucketPlace, ...]:
+        return tuple(
+            BucketPlace(one.source, one.endpoint, str(self._folder_of(one)), one.read_only)
+            for one in plan.mounts
+            if one.endpoint
+        )
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -194,11 +235,26 @@ def _deployed(plan: Plan, mapping: dict[Path, Path], data: Path, folder: Path, d
     kept = [flag for flag in plan.flags if flag.name not in ("--data-dir", "--state-dir")]
     state = real(settings.state_dir) if "state_dir" in settings.given else folder / "state"
     flags = [*with_paths(kept, real), Flag("--data-dir", (str(data),)), Flag("--state-dir", (str(state),))]
+    if plan.data_dir and plan.data_dir != data:
+        flags.append(Flag("--mount-path", (str(plan.data_dir),)))
+    if locked := [str(mount.path) for mount in plan.mounts if mount.read_only]:
+        flags.append(Flag("--read-only", tuple(locked)))
     scheme = "https" if settings.tls_certfile else "http"
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
     prefix = (settings.subpath or "").strip("/")
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.bind_port}/{prefix}".rstrip("/")
     return Deployed(plan.name, plan.edition, tuple(words(flags)), url, settings.bind_port, str(data), deadline)
+
+
+def _resized(flags: tuple[str, ...], workers: int) -> tuple[str, ...]:
+    """The flags with another greatest number of workers, and no more of them kept than that."""
+    settings = read_settings(flags, {})
+    kept = [flag for flag in flags if not flag.startswith(("--workers=", "--min-workers="))]
+    least = settings.min_workers
+    if least is not None:
+        least = workers if least == settings.workers else min(least, workers)
+        kept.append(f"--min-workers={least}")
+    return (*kept, f"--workers={workers}")
 
 
 def _start(folder: Path) -> None:

@@ -83,7 +83,9 @@ class Extension:
 
         Errors: BadRequest (another host, a redirect to one, an address off the public internet, a failure), TooLarge.
         """
-        return replace(self._place.fetcher, hosts=self.permissions.hosts).fetch(url)
+        put = f"put the file to {self._place.data}"
+        way_out = replace(self._place.fetcher, hosts=self.permissions.hosts, by=self.name, put=put)
+        return way_out.fetch(url)
 
     @property
     def settings(self) -> Any:

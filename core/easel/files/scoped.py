@@ -46,16 +46,30 @@ class ScopedFiles:
     """
 
     def __init__(
-        self, root: Path, denied: Iterable[str] = (), room: Callable[[int], None] = lambda coming: None
+        self,
+        root: Path,
+        denied: Iterable[str] = (),
+        *,
+        named: Path | None = None,
+        read_only: Iterable[Path] = (),
+        room: Callable[[int], None] = lambda coming: None,
     ) -> None:
-        self._denied, self._room = tuple(denied), room
+        """`named`: what people call the root; `read_only`: storages, by those names, in which nothing is changed."""
+        self._denied, self._read_only, self._room = tuple(denied), tuple(read_only), room
         self._walls = Walls(root, self._denied)
         self.root = self._walls.root
-        self._named = root.absolute()  # people name the root as it was given, which may be through a link
+        self._given = root
+        self._named = named or root.absolute()  # as it was given, which may be through a link
 
     def without(self, *denied: str) -> ScopedFiles:
         """The same files with more denied subtrees."""
-        return ScopedFiles(self._named, (*self._denied, *denied), self._room)
+        return ScopedFiles(
+            self._given,
+            (*self._denied, *denied),
+            named=self._named,
+            read_only=self._read_only,
+            room=self._room,
+        )
 
     @staticmethod
     def check_portable(path: str) -> None:
@@ -67,6 +81,8 @@ class ScopedFiles:
     def relative(self, path: str) -> str:
         """`path` as this file system names it; an absolute path is taken when it names a place below the root."""
         root = self.root if Path(path).is_relative_to(self.root) else self._named
+        if path.startswith("/") and not Path(path).is_relative_to(root):
+            self._refuse_read_only(path)  # elsewhere in any case, but this says why
         parts = parts_of(path.removeprefix(f"{root}/") if path != str(root) else "")
         self._walls.refuse_denied(parts, path)
         return "/".join(parts)
@@ -122,7 +138,7 @@ class ScopedFiles:
     def writable(self, path: str = "") -> bool:
         """May files be made in this folder? No on a read-only mount."""
         with self._walls.folder(parts_of(path), path) as folder:
-            return os.access(".", os.W_OK, dir_fd=folder)
+            return self._storage_of(path) is None and os.access(".", os.W_OK, dir_fd=folder)
 
     def free(self, path: str = "") -> int:
         """Bytes that the disk of this folder still takes."""
@@ -159,6 +175,7 @@ class ScopedFiles:
         """A file to write into; it gets its name, whole, when the block ends, and after an error never was there."""
         if not parts_of(path):
             raise BadRequest("a file name is needed", field="path", value=path)
+        self._refuse_read_only(path)
         self._room(0)
         with self._walls.parent(path, make=True) as (folder, name):
             temporary = f"{TEMPORARY}{secrets.token_hex(8)}.tmp"
@@ -180,6 +197,7 @@ class ScopedFiles:
 
         Errors: Conflict when the file has another length.
         """
+        self._refuse_read_only(path)
         self._room(len(data))
         with self._walls.parent(path, make=at == 0) as (folder, name):
             made = os.O_CREAT if at == 0 else 0
@@ -201,6 +219,7 @@ class ScopedFiles:
 
     def mkdir(self, path: str) -> None:
         """Make a folder and those above it; fine when it is there already."""
+        self._refuse_read_only(path)
         with self._walls.folder(parts_of(path), path, make=True):
             pass
 
@@ -210,6 +229,8 @@ class ScopedFiles:
         Between two disks below the root it is copied, then deleted.
         """
         self._refuse_into_itself(old, new)
+        self._refuse_read_only(old, above=True)
+        self._refuse_read_only(new)
         self._walls.refuse_above_denied(parts_of(old), old)
         self._walls.refuse_above_denied(parts_of(new), new)
         with self._walls.parent(old) as (source, name), self._walls.parent(new) as (target, new_name):
@@ -252,6 +273,7 @@ class ScopedFiles:
 
     def delete(self, path: str, *, recursive: bool = False) -> None:
         """Delete a file or an empty folder; with `recursive` a folder with all that is in it."""
+        self._refuse_read_only(path, above=True)
         self._walls.refuse_above_denied(parts_of(path), path)
         with self._walls.parent(path) as (folder, name):
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -261,6 +283,16 @@ class ScopedFiles:
                 shutil.rmtree(name, dir_fd=folder)
             else:
                 os.rmdir(name, dir_fd=folder)
+
+    def _storage_of(self, path: str, *, above: bool = False) -> Path | None:
+        """The read-only storage that a path is in; `above`: or that is in it."""
+        whole = Path(path) if path.startswith("/") else self._named.joinpath(*parts_of(path))
+        found = (one for one in self._read_only if whole.is_relative_to(one) or (above and one.is_relative_to(whole)))
+        return next(found, None)
+
+    def _refuse_read_only(self, path: str, *, above: bool = False) -> None:
+        if (storage := self._storage_of(path, above=above)) is not None:
+            raise Forbidden(f"{path!r} cannot be changed: the storage at {storage} is read-only")
 
     def _refuse_into_itself(self, old: str, new: str) -> None:
         if parts_of(new)[: len(parts_of(old))] == parts_of(old):

@@ -41,6 +41,11 @@ class FairQueue(Generic[T]):
         self._active[user] = self._active.get(user, 0) + 1
         return item
 
+    def join(self, user: str) -> None:
+        """An item that was never in line begins."""
+        self._level(user)
+        self._active[user] = self._active.get(user, 0) + 1
+
     def finished(self, user: str, seconds: float) -> None:
         """An item that was taken is done and took `seconds` of service."""
         self._active[user] -= 1

@@ -8,14 +8,14 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal, Protocol
 
 from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, NotFound, WorkerLost
 from easel.jobs.fairness import FairQueue
+from easel.jobs.places import Crew, Place, Signal, Worker, choose
 from easel.jobs.record import Once, Record
 from easel.jobs.shelf import Shelf
 from easel.jobs.tally import Tally
@@ -24,38 +24,9 @@ from easel.values.request import GenerationRequest
 from easel.values.result import ReportLine, Result
 
 log = logging.getLogger("easel.jobs")
-Signal = Literal["interrupt", "skip", "cancel"]
 FINISHED_KEPT = 256
 KEPT_BYTES = 64 << 20  # of finished jobs' pictures
 UNBEGUN_DELIVERIES = 3  # for a job that was lost before the worker had begun it
-
-
-class Worker(Protocol):
-    """Where jobs run: a child process, threads of this one, or a replica elsewhere."""
-
-    def run(self, job: Job) -> None:
-        """Begin a job; what becomes of it is told to `Jobs.progressed`, `.done`, `.failed`."""
-        ...
-
-    def signal(self, job: Job, what: Signal) -> None:
-        """Tell a running job to stop."""
-        ...
-
-    def follow(self, extensions: Mapping[str, int]) -> None:
-        """Have on there who is on here, with the numbers of the instances."""
-        ...
-
-    def refresh(self) -> None:
-        """Look at the model folders again."""
-        ...
-
-    def replace(self) -> None:
-        """Kill the worker and start a fresh one; its jobs are reported lost."""
-        ...
-
-    def close(self) -> None:
-        """Stop."""
-        ...
 
 
 class Jobs:
@@ -65,20 +36,24 @@ class Jobs:
         self,
         *,
         max_in_flight: int = 8,
-        max_each: int | None = None,
+        left_to_others: int = 0,
         max_waiting: int = 1000,
         max_delivery: int = 1,
         deadline: float = 3600.0,
+        phase_deadline: float = 1800.0,
+        warm_kept: int = 1,
         kept_bytes: int = KEPT_BYTES,
         admit: Callable[[Job], None] = lambda job: None,
         job_changed: Callable[[Job], None] = lambda job: None,
     ) -> None:
-        """`max_each` of the jobs in flight may be one user's; `deadline` is in seconds from the start of a job;
-        `max_delivery` how often a lost worker's job is tried;
-        `kept_bytes` how much of finished jobs' pictures is kept."""
+        """`max_in_flight` jobs are given to a worker at once; so many of all places one user leaves to others
+        (`left_to_others`); `deadline` is in seconds from the start of a job, `phase_deadline` from the last sign of
+        progress in its worker; `max_delivery` how often a lost worker's job is tried; `warm_kept` how many checkpoints
+        a worker keeps; `kept_bytes` how much of finished jobs' pictures."""
         self._max_in_flight, self._max_waiting = max_in_flight, max_waiting
-        self._max_each = max_in_flight if max_each is None else max_each
-        self._max_delivery, self._deadline = max_delivery, deadline
+        self._left_to_others = left_to_others
+        self._max_delivery, self._deadline, self._phase_deadline = max_delivery, deadline, phase_deadline
+        self._warm_kept = warm_kept
         self._admit, self._job_changed = admit, job_changed
         self.tally = Tally()
         self._lock = threading.RLock()
@@ -87,15 +62,15 @@ class Jobs:
         self._records: dict[str, Record] = {}
         self._finished: Shelf[Record] = Shelf(FINISHED_KEPT, kept_bytes)
         self._once: dict[tuple[str, str], Record] = {}  # by user and key
-        self._worker: Worker | None = None
-        self._ready = False
-        self._deliberate = False  # the worker is being replaced because of one late job
+        self._crew: Crew | None = None
+        self._places: list[Place] = []
+        self._bare_since = time.monotonic()  # since when there has been no place
         self._closed = threading.Event()
         self._watch: threading.Thread | None = None
 
-    def attach(self, worker: Worker) -> None:
-        """Give the jobs a worker; waiting jobs are started as soon as it calls `ready`."""
-        self._worker = worker
+    def attach(self, crew: Crew) -> None:
+        """Say who has the workers; waiting jobs are started as soon as one of them is `ready`."""
+        self._crew = crew
         self._watch = threading.Thread(target=self._watch_deadlines, name="easel-deadlines", daemon=True)
         self._watch.start()
 
@@ -111,11 +86,15 @@ class Jobs:
         told: Sequence[ReportLine] = (),
         id: str = "",
         created: float = 0.0,
+        to: Worker | None = None,
     ) -> Job:
         """Queue a request; `id` and `created` (Unix time) are a task's own, so that a second run is the same job.
 
+        `to`: begin at once in this worker, past the line (upkeep of every worker).
+
         Sent `once` before, the earlier job is the answer, unless that failed or was cancelled.
-        Errors: JobRefused (line full, refused by an `admit_job` hook), BadRequest (a key used for something else).
+        Errors: JobRefused (line full, refused by an `admit_job` hook), BadRequest (a key used for something else),
+        WorkerLost (`to` is gone).
         """
         if (earlier := self._earlier(user, once)) is not None:
             return earlier
@@ -128,7 +107,8 @@ class Jobs:
             told=tuple(told),
         )
         self._admit(job)
-        record = Record(job, once)
+        tries = 1 if id else self._max_delivery  # who gives a task out again counts for itself
+        record = Record(job, once, tries=tries, pinned=to is not None)
         with self._lock:
             if (earlier := self._earlier(user, once)) is not None:  # in the meantime
                 return earlier
@@ -136,13 +116,24 @@ class Jobs:
                 raise JobRefused("the service is shutting down")
             if self._queue.count(user) >= self._max_waiting:  # each user's own line: nobody fills up another's
                 raise JobRefused(f"{self._max_waiting} jobs are waiting already; try again later")
+            place = next((one for one in self._places if one.worker is to), None) if to else None
+            if to is not None and place is None:
+                raise WorkerLost
             self._records[job.id] = record
             if once is not None:
                 self._once[user, once.key] = record
-            self._queue.put(user, record)
             self.tally.accept(job)
+            if place is None:
+                self._queue.put(user, record)
+            else:
+                self._queue.join(user)
+                self._assign(record, place)
         self._changed(record)
-        self._dispatch()
+        if place is not None:
+            self._hand_over(record, place)
+        else:
+            self._dispatch()
+            self._wake()
         return job
 
     async def wait(self, job: Job) -> Result:
@@ -213,33 +204,64 @@ class Jobs:
         for record in waiting:
             self._finish(record, JobState.CANCELLED, JobCancelled())
         for record in records:
-            if record.state is JobState.RUNNING and self._worker is not None:
+            if record.state is JobState.RUNNING and record.place is not None:
                 {"interrupt": record.job.interrupt, "skip": record.job.skip, "cancel": record.job.cancel}[what]()
-                self._worker.signal(record.job, what)
+                record.place.worker.signal(record.job, what)
 
     def close(self) -> None:
-        """Refuse new jobs, end what runs and waits (their callers hear why), stop the worker."""
+        """Refuse new jobs, end what runs and waits (their callers hear why), stop the workers."""
         self._closed.set()
         with self._lock:
             records = list(self._records.values())
         for record in records:
             record.job.cancel()
             self._finish(record, JobState.CANCELLED, WorkerLost("the service is shutting down"))
-        if self._worker is not None:
-            self._worker.close()
+        if self._crew is not None:
+            self._crew.close()
 
-    # -- for workers
+    def workers(self) -> dict[Worker, tuple[int, tuple[str, ...], float]]:
+        """Who takes jobs: how many each has, the checkpoints it has in memory, seconds since it was last heard of."""
+        with self._lock:
+            now = time.monotonic()
+            return {one.worker: (one.jobs, one.warm, now - one.heard) for one in self._places}
 
-    def ready(self) -> None:
-        """The worker takes jobs."""
-        self._ready = True
+    def cold_start(self, job: Job) -> float:
+        """Seconds that a job waited because no worker was there; part of its time in line. Errors: NotFound."""
+        with self._lock:
+            record = self._record(job)
+            return record.cold_start + (self._bare(record) if record.state is JobState.QUEUED else 0.0)
+
+    @property
+    def bare(self) -> bool:
+        """No worker takes jobs: who waits, waits for one to start."""
+        return not self._places
+
+    # -- for workers and who has them
+
+    def ready(self, worker: Worker) -> None:
+        """A worker takes jobs from now on."""
+        with self._lock:
+            for record in self._queue:
+                record.cold_start += self._bare(record)
+            self._places.append(Place(worker))
         self._dispatch()
+
+    def retire(self, worker: Worker) -> bool:
+        """Give a worker no more jobs; no, when it has one. What comes at this moment is given to it or waits."""
+        with self._lock:
+            place = next((one for one in self._places if one.worker is worker), None)
+            if place is not None and place.jobs:
+                return False
+            self._remove(worker)
+            return True
 
     def progressed(self, job_id: str, progress: Progress) -> None:
         """A running job got further."""
         record = self._running.get(job_id)
         if record is not None:
             record.begun = True
+            if record.place is not None:
+                record.place.heard = time.monotonic()
             if progress.preview is None:
                 progress = replace(progress, preview=record.job.progress.preview)
             record.job.progress = progress
@@ -249,6 +271,8 @@ class Jobs:
         """A job ended well."""
         record = self._take_back(job_id, sum(result.seconds.values()))
         if record is not None:
+            if record.place is not None:
+                record.place.warmed(record.job.request.checkpoint, self._warm_kept)
             self._finish(record, JobState.DONE, result)
         self._dispatch()
 
@@ -260,16 +284,17 @@ class Jobs:
             self._finish(record, state, error)
         self._dispatch()
 
-    def lost(self, culprit: str = "") -> None:
-        """The worker died: its jobs are delivered again where they may be, failed otherwise; all wait for `ready`.
+    def lost(self, worker: Worker, culprit: str = "") -> None:
+        """A worker died: its jobs are delivered again where they may be, failed otherwise.
 
         `culprit`: in words, why it died and in whose code, for who asked.
         """
         because = f": {culprit}" if culprit else ""
         with self._lock:
-            records = list(self._running.values())
-            deliberate, self._deliberate = self._deliberate, False
-            self._ready = False
+            place = self._remove(worker)
+            records = [one for one in self._running.values() if one.place is place]
+        if place is None:  # it never took jobs, or none any more
+            return
         for record in records:
             seconds = time.monotonic() - record.started
             if self._take_back(record.job.id, seconds) is None:
@@ -277,16 +302,22 @@ class Jobs:
             if seconds > self._deadline:
                 late = DeadlinePassed(f"the job ran longer than {self._deadline:g} s{because}")
                 self._finish(record, JobState.FAILED, late)
-            elif deliberate or record.deliveries < (self._max_delivery if record.begun else UNBEGUN_DELIVERIES):
+            elif not record.pinned and (
+                place.deliberate
+                or record.deliveries < (record.tries if record.begun else max(record.tries, UNBEGUN_DELIVERIES))
+            ):
                 with self._lock:
-                    record.state, record.begun = JobState.QUEUED, False
-                    record.deliveries -= deliberate  # not this job's fault
+                    record.state, record.begun, record.place = JobState.QUEUED, False, None
+                    record.queued = time.monotonic()
+                    record.deliveries -= place.deliberate  # not this job's fault
                     self._queue.put(record.job.user, record, front=True)
             else:
                 self._finish(record, JobState.FAILED, WorkerLost(f"{WorkerLost().message.rstrip('.')}{because or '.'}"))
+        self._dispatch()
+        self._wake()
 
     def unable(self, reason: str) -> None:
-        """The worker cannot be started: nobody who waits in line waits for nothing."""
+        """No worker can be started: nobody who waits in line waits for nothing."""
         with self._lock:
             records = list(self._queue)
             for record in records:
@@ -316,30 +347,61 @@ class Jobs:
         return record.job
 
     def _dispatch(self) -> None:
-        while self._worker is not None:
-            with self._lock:  # around `_ready` too: a job given away after `lost` looked would be nobody's
-                if not self._ready or self._closed.is_set() or len(self._running) >= self._max_in_flight:
-                    return
-                record = self._queue.take(self._max_each)
+        while True:
+            with self._lock:  # around the places too: a job given away after `lost` looked would be nobody's
+                room = any(one.jobs < self._max_in_flight for one in self._places)
+                most = max(1, len(self._places) * self._max_in_flight - self._left_to_others)
+                record = self._queue.take(most) if room and not self._closed.is_set() else None
                 if record is None:
                     return
-                record.state, record.started = JobState.RUNNING, time.monotonic()
-                record.deliveries += 1
-                self._running[record.job.id] = record
+                place = choose(self._places, record.job.request.checkpoint, self._max_in_flight)
+                assert place is not None  # there was room
+                self._assign(record, place)
             self._changed(record)
-            try:
-                self._worker.run(record.job)
-            except Exception:  # what cannot be handed over must not hold its place for ever
-                log.exception("job %s could not be given to the worker", record.job.id)
-                self.failed(record.job.id, EaselError("internal error while starting the job; see the server's log"))
-            for what in record.job.asked:  # before the worker knew the job, or of a worker that died since
-                self._worker.signal(record.job, what)
+            self._hand_over(record, place)
+
+    def _assign(self, record: Record, place: Place) -> None:
+        """This job is that worker's; the caller holds the lock."""
+        record.state, record.started, record.place = JobState.RUNNING, time.monotonic(), place
+        record.deliveries += 1
+        self._running[record.job.id] = record
+        if not place.jobs:
+            place.heard = record.started
+        place.jobs += 1
+
+    def _hand_over(self, record: Record, place: Place) -> None:
+        try:
+            place.worker.run(record.job)
+        except Exception:  # what cannot be handed over must not hold its place for ever
+            log.exception("job %s could not be given to the worker", record.job.id)
+            self.failed(record.job.id, EaselError("internal error while starting the job; see the server's log"))
+        for what in record.job.asked:  # before the worker knew the job, or of a worker that died since
+            place.worker.signal(record.job, what)
+
+    def _remove(self, worker: Worker) -> Place | None:
+        place = next((one for one in self._places if one.worker is worker), None)
+        if place is not None:
+            self._places.remove(place)
+            if not self._places:
+                self._bare_since = time.monotonic()
+        return place
+
+    def _bare(self, record: Record) -> float:
+        """Seconds that a waiting job has waited now without any worker there."""
+        return time.monotonic() - max(record.queued, self._bare_since) if not self._places else 0.0
+
+    def _wake(self) -> None:
+        if self._crew is not None and len(self._queue):
+            self._crew.wake()
 
     def _take_back(self, job_id: str, seconds: float) -> Record | None:
         with self._lock:
             record = self._running.pop(job_id, None)
             if record is not None:
                 self._queue.finished(record.job.user, seconds)
+                if record.place is not None:
+                    record.place.jobs -= 1
+                    record.place.heard = time.monotonic()
             return record
 
     def _finish(self, record: Record, state: JobState, outcome: Result | EaselError) -> None:
@@ -372,9 +434,16 @@ class Jobs:
 
     def _watch_deadlines(self) -> None:
         while not self._closed.wait(1.0):
+            now, late = time.monotonic(), f"it ran past the job deadline of {self._deadline:g} s"
+            stuck = f"it made no progress for {self._phase_deadline:g} s"
             with self._lock:
-                late = [r for r in self._running.values() if time.monotonic() - r.started > self._deadline]
-                self._deliberate = bool(late)
-            if late and self._worker is not None:
-                log.error("replacing the worker: job %s ran longer than %g s", late[0].job.id, self._deadline)
-                self._worker.replace()
+                over = [r.place for r in self._running.values() if r.place and now - r.started > self._deadline]
+                for place in self._places:
+                    place.deliberate = place in over
+                still = [one for one in self._places if one.jobs and now - one.heard > self._phase_deadline]
+            for place in {id(one): one for one in over}.values():
+                log.error("replacing a worker: %s", late)
+                place.worker.replace(late, long=self._deadline / 10)
+            for place in [one for one in still if one not in over]:
+                log.error("replacing a worker: %s", stuck)
+                place.worker.replace(stuck, long=self._phase_deadline / 2, told=stuck)

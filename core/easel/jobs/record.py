@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from easel.errors import NotFound
+from easel.jobs.places import Place
 from easel.values.job import Job, JobState
 from easel.values.result import Result
 
@@ -33,6 +35,11 @@ class Record:
     job: Job
     once: Once | None = None
     state: JobState = JobState.QUEUED
+    tries: int = 1  # deliveries that it may have, once begun
+    pinned: bool = False  # to one worker: it is never given to another one
+    place: Place | None = None  # whose it is
+    queued: float = field(default_factory=time.monotonic)
+    cold_start: float = 0.0  # seconds of its waiting in which no worker was there
     deliveries: int = 0
     begun: bool = False  # the worker said so
     started: float = 0.0

@@ -53,7 +53,7 @@ Failure = Callable[[Task, EaselError], Answer]
 
 
 class Dispatcher:
-    """The one consumer of an input that performs tasks, for one gateway; `threads` of them at once."""
+    """The one consumer of an input that performs tasks, for one gateway; as many at once as `threads` says."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Dispatcher:
         service: str,
         sink: str,
         sink_capacity: int,
-        threads: int,
+        threads: Callable[[], int],
         max_delivery: int,
         max_payload: int,
         journal: Journal,
@@ -101,7 +101,7 @@ class Dispatcher:
         try:
             await asyncio.to_thread(self._store.alive, self._input, self._who)
             facts = await asyncio.to_thread(self._store.facts, self._sink)
-            room = min(self._threads, self._sink_capacity - facts.length) - len(self._busy)
+            room = min(self._threads(), self._sink_capacity - facts.length) - len(self._busy)
             if room <= 0:
                 return False
             items = await asyncio.to_thread(self._store.claim, self._input, self._who, len(self._busy) + room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 
 from easel.errors import EaselError, SettingsError
@@ -33,10 +34,18 @@ def open_store(settings: Settings) -> StreamStore:
 class QueueService:
     """Input, sink and dead letters of the service `--service-name`."""
 
-    def __init__(self, settings: Settings, store: StreamStore, *, journal: Journal, files: ScopedFiles) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: StreamStore,
+        *,
+        journal: Journal,
+        files: ScopedFiles,
+        workers: Callable[[], int] = lambda: 1,
+    ) -> None:
+        """`workers`: how many take tasks now; each has `--worker-threads` of them at once."""
         self.store, self.service = store, settings.service_name
         self.max_payload, self.capacity = settings.queue_max_payload, settings.queue_max_length
-        self.threads = settings.worker_threads
         self.input, self.sink, self.rear = self.service, f"{self.service}/sink", f"{self.service}/rear"
         self.delivery = Delivery(store, (self.input, self.sink, self.rear))
         self._dispatcher = Dispatcher(
@@ -45,7 +54,7 @@ class QueueService:
             service=self.service,
             sink=self.sink,
             sink_capacity=self.capacity,
-            threads=self.threads,
+            threads=lambda: workers() * settings.worker_threads,
             max_delivery=settings.max_delivery,
             max_payload=self.max_payload,
             journal=journal,
@@ -74,6 +83,14 @@ class QueueService:
     def stream(self, below: str, *, rear: bool) -> str:
         """The stream at a path: "" is the input, "sink" the sink; `rear`: the dead letters of either."""
         return self.rear if rear else self.sink if below == "sink" else self.input
+
+    def backlog(self) -> int:
+        """Tasks that wait in the input, this gateway's share of them; those that are worked on are jobs already."""
+        if not self._tasks:  # not open yet, or not any more
+            return 0
+        consumers = [who for who in self.store.consumers(self.input) if who.group == self.service]
+        waiting = self.store.facts(self.input).length - sum(len(self.store.held(self.input, one)) for one in consumers)
+        return -(-max(0, waiting) // max(1, len(consumers)))
 
     async def attributes(self, stream: str) -> dict[str, str]:
         """A stream in texts, under the names that Alibaba's clients read."""

@@ -45,6 +45,8 @@ def _progress(page: Page, job: Job, state: JobState) -> str:
         line = [one.id for one in page.app.jobs.waiting(job.user)]
         place = line.index(job.id) + 1 if job.id in line else 1
         text = f"{page.text('In queue')}: {place}/{max(len(line), 1)}"
+        if page.app.jobs.bare:
+            text = page.text("A worker is starting")
     else:
         elapsed = page.app.jobs.elapsed(job)
         left = f"{_minutes(elapsed / fraction - elapsed)} {page.text('left')}" if fraction > 0.02 else ""

@@ -79,7 +79,8 @@ def _progress(page: Page, job: Job, state: JobState, line: Sequence[str]) -> Ite
     match state:
         case JobState.QUEUED:
             place = line.index(job.id) + 1 if job.id in line else 1
-            yield tag("small", f"{page.text('In queue')}: {place}/{max(len(line), place)}")
+            queued = f"{page.text('In queue')}: {place}/{max(len(line), place)}"
+            yield tag("small", page.text("A worker is starting") if page.app.jobs.bare else queued)
         case JobState.RUNNING:
             fraction, elapsed = job.progress.fraction, page.app.jobs.elapsed(job)
             left = f" · {elapsed / fraction - elapsed:.0f} s {page.text('left')}" if fraction > 0.02 else ""

@@ -82,7 +82,10 @@ def _own(service: Settings, name: str) -> Settings:
         if folder not in ("users", "extensions"):
             (home / folder).mkdir(parents=True, exist_ok=True)
     annotators = service.controlnet_annotator_models_path or service.models_path / "Annotators"
-    return replace(service, data_dir=home, models_dir=None, controlnet_annotator_models_path=annotators)
+    named = service.mount_path and service.mount_path / "users" / name
+    return replace(
+        service, data_dir=home, mount_path=named, models_dir=None, controlnet_annotator_models_path=annotators
+    )
 
 
 def _public(service: Settings, folders: Sequence[str]) -> tuple[Path, ...]:
@@ -119,4 +122,10 @@ def data_files(settings: Settings, room: Callable[[int], None] = lambda coming: 
     denied = ["extensions", "users"]
     if settings.state_dir.is_relative_to(settings.data_dir):
         denied.append(str(settings.state_dir.relative_to(settings.data_dir)))
-    return ScopedFiles(settings.data_dir, denied=tuple(denied), room=room)
+    return ScopedFiles(
+        settings.data_dir,
+        denied=tuple(denied),
+        named=settings.data_name,
+        read_only=[Path(one).absolute() for one in settings.read_only],
+        room=room,
+    )

@@ -10,18 +10,21 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 
+from easel.settings import Settings
 from easel.values.job import Job
 from easel.values.wire import decode, encode
 from easel.worker.host import JobHost
 from easel.worker.messages import (
     COMMAND,
     EVENT,
+    Beat,
     Close,
     Done,
     Failed,
@@ -36,14 +39,15 @@ from easel.worker.messages import (
     Signal,
 )
 from easel.worker.slate import Slate
-from easel.worker.workplace import Workplace, build_workplace
+from easel.worker.workplace import Workplace, build_workplace, guard_egress
 
 ENGINE_THREAD = "easel-engine"
-Emit = Callable[[Ready | Lacks | Faulted | Done | Failed | Progressed], None]
+_BEAT = 1.0  # seconds
+Emit = Callable[[Ready | Beat | Lacks | Faulted | Done | Failed | Progressed], None]
 
 
-def main() -> None:
-    """Serve commands until the gateway closes or dies."""
+def main(build: Callable[[Settings], Workplace] = build_workplace) -> None:
+    """Serve commands until the gateway closes or dies. `build` puts the engine and what is around it together."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes: the gateway says when to end
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)  # a child of ours that outlived us would keep the gateway waiting
@@ -55,15 +59,23 @@ def main() -> None:
     threading.excepthook = _end_without_engine
     emit = outbox(connection)
     _offer_to_the_kernel()
-    workplace = build_workplace(opening.settings)
+    guard_egress(opening.settings)
+    workplace = build(opening.settings)
     workplace.extensions.watch.tell = lambda fault: emit(Faulted(fault))
     workplace.extensions.watch.show = Slate(int(sys.argv[2])).write
     host = JobHost(workplace.road, emit)
     emit(Ready(os.getpid()))
+    threading.Thread(target=_beat, args=(emit,), name="easel-beat", daemon=True).start()
     with suppress(EOFError, ConnectionError):  # the gateway is gone, and with it everybody who could want a picture
         while _obey(decode(COMMAND, connection.recv_bytes()), host, workplace, emit):
             pass
     os._exit(0)  # job threads may sit in a forward pass: nobody waits for them
+
+
+def _beat(emit: Emit) -> None:
+    while True:
+        time.sleep(_BEAT)
+        emit(Beat())
 
 
 def _offer_to_the_kernel() -> None:

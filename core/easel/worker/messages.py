@@ -74,6 +74,13 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """The worker is alive: its interpreter runs."""
+
+    kind: Literal["beat"] = "beat"
+
+
+@dataclass(frozen=True, slots=True)
 class Lacks:
     """Extensions that are on in the gateway and could not be here, with the reason."""
 
@@ -135,4 +142,4 @@ def _one_of(*kinds: Any) -> Any:
 
 
 COMMAND = _one_of(Open, Run, Signal, Follow, Refresh, Close)
-EVENT = _one_of(Ready, Lacks, Faulted, Progressed, Done, Failed)
+EVENT = _one_of(Ready, Beat, Lacks, Faulted, Progressed, Done, Failed)

@@ -1,4 +1,4 @@
-"""Workers as a gateway sees them: a child process that is replaced when it dies, or threads of this process."""
+"""Workers as a gateway sees them: a child process from its start to its end, or threads of this process."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 import psutil
@@ -18,21 +18,22 @@ import psutil
 from easel.errors import EaselError
 from easel.extensions.registry import Registry
 from easel.extensions.watch import Fault
-from easel.jobs.jobs import Jobs, Signal
+from easel.jobs.jobs import Jobs
+from easel.jobs.places import Signal
 from easel.settings import Settings
 from easel.values.job import Job
 from easel.values.wire import decode, encode
 from easel.worker import messages
 from easel.worker.host import JobHost
-from easel.worker.messages import COMMAND, EVENT, Done, Failed, Faulted, Lacks, Progressed, Ready
+from easel.worker.messages import COMMAND, EVENT, Beat, Done, Failed, Faulted, Lacks, Progressed, Ready
 from easel.worker.slate import Slate
 from easel.worker.workplace import Workplace
 
 log = logging.getLogger("easel.worker")
-RESTART_PAUSE = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before the n-th start in a row without a Ready
+PROGRAM = (sys.executable, "-m", "easel.worker")
 LAST_SECONDS = 5  # to end by itself
-_LOOK = 0.5  # seconds between looks at the memory
-GIVE_UP_AFTER = 3  # starts in a row without a Ready: then waiting jobs fail, and further starts are still tried
+_START = 120.0  # seconds that a start may take at least
+_LOOK = 0.5  # seconds between looks at memory and heartbeat
 
 
 def deliver(jobs: Jobs, extensions: Registry, event: Lacks | Faulted | Done | Failed | Progressed) -> None:
@@ -94,7 +95,10 @@ class InProcessWorker:
         if self._workplace is not None:
             self._workplace.refresh()
 
-    def replace(self) -> None:
+    def wake(self) -> None:
+        """This worker is always there."""
+
+    def replace(self, why: str, *, long: float, told: str = "") -> None:
         """Threads cannot be killed; a late job is cancelled at its next step."""
         for job in self._jobs.running():
             job.cancel()
@@ -114,29 +118,48 @@ class Death:
     told: str = ""  # to who waits for a job; of the deadline they hear anyway
 
 
+@dataclass(eq=False)
 class ChildWorker:
-    """A child process with one engine. When it dies a fresh one takes its place and its jobs are reported lost."""
+    """One child process with one engine. `ended` is called once, when it is gone and its jobs were reported lost."""
 
-    def __init__(self, jobs: Jobs, settings: Settings, extensions: Registry) -> None:
-        self._jobs, self._settings, self._registry = jobs, settings, extensions
-        self._slate = Slate()
-        self._death = Death()
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._extensions: Mapping[str, int] = {}
-        self._connection: Connection | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+    jobs: Jobs
+    settings: Settings
+    extensions: Registry
+    program: Sequence[str] = PROGRAM
+    ended: Callable[[ChildWorker], None] = lambda worker: None
+    started: float = field(default_factory=time.monotonic)
+    ready_after: float | None = None  # seconds that its start took; None: it has not taken jobs yet
+    status: int | None = None  # it ended with; negative: the number of the signal
+    _slate: Slate = field(default_factory=Slate)
+    _death: Death = Death()
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _closed: threading.Event = field(default_factory=threading.Event)
+    _gone: threading.Event = field(default_factory=threading.Event)
+    _heard: float = 0.0
+    _connection: Connection | None = None
+    _process: subprocess.Popen[bytes] | None = None
 
-    def start(self, extensions: Mapping[str, int] | None = None) -> None:
-        """Start the first child; `jobs.ready` is called as soon as it takes jobs."""
-        self._extensions = extensions or {}
-        self._start()
-        threading.Thread(target=self._read, name="easel-worker-reader", daemon=True).start()
-        threading.Thread(target=self._limit_memory, name="easel-worker-memory", daemon=True).start()
+    def start(self, extensions: Mapping[str, int]) -> None:
+        """Start the process, with who is on; `jobs.ready` is called as soon as it takes jobs. Errors: OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            if self._closed.is_set():
+                ours.close()
+                return
+            fd = theirs.fileno()
+            slate = self._slate.descriptor
+            command = [*self.program, str(fd), str(slate)]
+            self._process = subprocess.Popen(command, pass_fds=(fd, slate), stdin=subprocess.DEVNULL)
+            self._heard = time.monotonic()
+            self._connection = Connection(ours.detach())
+            self._tell(encode(messages.Open(self.settings), COMMAND))
+            self._tell(encode(messages.Follow(extensions), COMMAND))
+        threading.Thread(target=self._live, name="easel-worker-reader", daemon=True).start()
+        threading.Thread(target=self._watch, name="easel-worker-watch", daemon=True).start()
 
     @property
     def pid(self) -> int | None:
-        """Of the present child."""
+        """Of the child."""
         return self._process.pid if self._process else None
 
     def run(self, job: Job) -> None:
@@ -148,65 +171,52 @@ class ChildWorker:
         self._send(messages.Signal(job.id, what))
 
     def follow(self, extensions: Mapping[str, int]) -> None:
-        """Have on in the worker, and in those that come after it, who is on in the gateway."""
-        with self._lock:
-            self._extensions = extensions
-            self._tell(encode(messages.Follow(extensions), COMMAND))
+        """Have on in the worker who is on in the gateway."""
+        self._send(messages.Follow(extensions))
 
     def refresh(self) -> None:
         """Let the worker look at the model folders again."""
         self._send(messages.Refresh())
 
-    def replace(self) -> None:
-        """Kill the child; the reader notices and starts a fresh one."""
-        self._kill(Death("it ran past the job deadline", long=self._settings.job_deadline / 10))
+    def replace(self, why: str, *, long: float, told: str = "") -> None:
+        """Kill the child."""
+        self._kill(Death(why, long, told))
 
     def close(self) -> None:
-        """Stop for good."""
+        """End it, gently at first."""
         self._closed.set()
         self._send(messages.Close())
-        self._reap()
-        self._slate.close()
+        if self._reap() is None:  # it was never started
+            self._slate.close()
 
     def _kill(self, death: Death) -> None:
-        if self._process is not None:
+        if self._process is not None and not self._gone.is_set():
             self._death = death
             self._process.kill()
 
-    def _limit_memory(self) -> None:
-        """Replace a worker that takes more main memory than it may."""
-        limit = self._settings.worker_memory * 2**30
-        while limit and not self._closed.wait(_LOOK):
+    def _watch(self) -> None:
+        """Kill a worker that takes more main memory than it may, or that is not heard of any more."""
+        limit, silence = self.settings.worker_memory * 2**30, self.settings.worker_silence
+        while not self._gone.wait(_LOOK):
             with suppress(psutil.Error):
-                if self._process is not None and psutil.Process(self._process.pid).memory_info().rss > limit:
-                    why = f"it took more than {self._settings.worker_memory:g} GB of memory"
+                if limit and psutil.Process(self.pid).memory_info().rss > limit:
+                    why = f"it took more than {self.settings.worker_memory:g} GB of memory"
                     self._kill(Death(why, told=why))
+            allowed = silence if self.ready_after is not None else max(_START, self.settings.phase_deadline)
+            if allowed and time.monotonic() - self._heard > allowed:
+                why = f"it was not heard of for {allowed:g} s"
+                self._kill(Death(why, long=allowed / 2, told=why))
 
     def _blame(self) -> str:
         """In words, why the worker died and in whose code; who that was is noted. "" when nothing is known."""
-        death, self._death = self._death, Death()
+        death = self._death
         found = next((one for one in self._slate.read() if time.monotonic() - one.since >= death.long), None)
-        self._slate.wipe()
         if found is None:
             return death.told
         fault = Fault(extension=found.extension, hook=found.hook, message=death.why, when=time.time(), kind="worker")
-        self._registry.note(fault)
+        self.extensions.note(fault)
         inside = f"it was inside the extension {found.extension!r} ({found.hook})"
         return ", and ".join(filter(None, (death.told, inside)))
-
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs, self._lock:
-            if self._closed.is_set():
-                ours.close()
-                return
-            fd = theirs.fileno()
-            slate = self._slate.descriptor
-            command = [sys.executable, "-m", "easel.worker", str(fd), str(slate)]
-            self._process = subprocess.Popen(command, pass_fds=(fd, slate), stdin=subprocess.DEVNULL)
-            self._connection = Connection(ours.detach())
-            self._tell(encode(messages.Open(self._settings), COMMAND))
-            self._tell(encode(messages.Follow(self._extensions), COMMAND))
 
     def _reap(self) -> int | None:
         """Wait for the child's end, which is made when it does not come; its exit status."""
@@ -232,48 +242,40 @@ class ChildWorker:
         try:
             self._connection.send_bytes(data)
         except (BrokenPipeError, ConnectionError, OSError):
-            log.warning("the worker does not listen any more")  # the reader sees the end and replaces it
+            log.warning("the worker does not listen any more")  # the reader sees the end
 
-    def _read(self) -> None:
-        starts = 0
-        while not self._closed.is_set():
-            if self._listen():
-                starts = 0
-            if self._closed.is_set():
-                return
-            status, culprit = self._reap(), self._blame()
-            log.error("the worker ended (exit status %s); starting a fresh one. %s", status, culprit)
-            self._jobs.lost(culprit)
-            pause = RESTART_PAUSE[min(starts, len(RESTART_PAUSE) - 1)]
-            starts += 1
-            if starts >= GIVE_UP_AFTER:
-                self._jobs.unable("the worker does not start; the server's log says why")
-            if self._closed.wait(pause):
-                return
-            self._start()
+    def _live(self) -> None:
+        """Hand on what the child says until it ends, and its jobs back."""
+        self._listen()
+        self.status = self._reap()
+        self._gone.set()
+        if not self._closed.is_set():
+            culprit = self._blame()
+            log.error("the worker %s ended (exit status %s). %s", self.pid, self.status, culprit)
+            self.jobs.lost(self, culprit)
+        self._slate.close()
+        self.ended(self)
 
-    def _listen(self) -> bool:
-        """Hand on what the child says until it ends; whether it ever took jobs."""
+    def _listen(self) -> None:
         with self._lock:
             connection = self._connection
         if connection is None:
-            return False
-        ready = False
+            return
         while True:
             try:
                 data = connection.recv_bytes()
             except (EOFError, OSError):
                 break
+            self._heard = time.monotonic()
             try:
                 event = decode(EVENT, data)
                 if isinstance(event, Ready):
-                    ready = True
-                    self._jobs.ready()
-                else:
-                    deliver(self._jobs, self._registry, event)
+                    self.ready_after = time.monotonic() - self.started
+                    self.jobs.ready(self)
+                elif not isinstance(event, Beat):
+                    deliver(self.jobs, self.extensions, event)
             except Exception:  # one bad message must not leave all others unheard
                 log.exception("a message of the worker could not be used")
         with self._lock:
             connection.close()
             self._connection = None
-        return ready

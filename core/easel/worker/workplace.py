@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from easel.egress import EgressLog, guard
 from easel.engine.engine import Engine
 from easel.extensions.finder import installed_roots, standard_roots
 from easel.extensions.quarantine import Quarantine
@@ -79,7 +81,26 @@ def model_store(settings: Settings) -> ModelStore:
 
 def fetcher(settings: Settings) -> Fetcher:
     """The way out that the settings allow to URLs in requests."""
-    return Fetcher(allow=settings.fetch_allow, max_bytes=settings.max_body_mb << 20, timeout=settings.fetch_timeout)
+    return Fetcher(
+        allow=settings.fetch_allow,
+        max_bytes=settings.max_body_mb << 20,
+        timeout=settings.fetch_timeout,
+        offline=settings.offline,
+        attempts=EgressLog(settings.state_dir),
+    )
+
+
+def guard_egress(settings: Settings) -> None:
+    """From now on everything that this process tries to reach is noted, and with `--offline` refused."""
+
+    def place(extension: str) -> str:
+        if not extension:
+            return f"models belong below {settings.models_path}"
+        name = extension.replace("_", "-")
+        return f"put the file where the extension's README says, or to {settings.state_dir / 'extensions' / name}"
+
+    expected = (*settings.fetch_allow, *filter(None, (urlsplit(settings.queue_url).hostname, settings.server_name)))
+    guard(EgressLog(settings.state_dir), offline=settings.offline, expected=expected, place=place)
 
 
 def extension_registry(settings: Settings) -> Registry:

@@ -121,8 +121,8 @@ def switch_on(app: App, **settings: Any) -> None:
     environment = {prefix + name.upper(): str(value) for name, value in settings.items()}
     app.switch_extension("nsfw-censor", False)
     app.extensions.environment = environment
-    if app._worker is not None and app._worker._workplace is not None:
-        app._worker._workplace.extensions.environment = environment
+    if app._crew is not None and app._crew._workplace is not None:
+        app._crew._workplace.extensions.environment = environment
     app.switch_extension("nsfw-censor", True)
 
 

@@ -1,0 +1,80 @@
+"""The workers that take jobs now, and which of them takes the next one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from easel.values.job import Job
+
+Signal = Literal["interrupt", "skip", "cancel"]
+
+
+class Worker(Protocol):
+    """Where jobs run: a child process, threads of this one, or a replica elsewhere."""
+
+    def run(self, job: Job) -> None:
+        """Begin a job; what becomes of it is told to `Jobs.progressed`, `.done`, `.failed`."""
+        ...
+
+    def signal(self, job: Job, what: Signal) -> None:
+        """Tell a running job to stop."""
+        ...
+
+    def replace(self, why: str, *, long: float, told: str = "") -> None:
+        """End the worker at once, if need be by force; its jobs are reported lost.
+
+        `long`: seconds that who is to blame has been inside at least; `told`: what its jobs' callers hear of it.
+        """
+        ...
+
+
+class Crew(Protocol):
+    """Who has the workers: starts them when jobs wait, and ends them."""
+
+    def wake(self) -> None:
+        """Jobs wait; must return at once."""
+        ...
+
+    def follow(self, extensions: Mapping[str, int]) -> None:
+        """Have on in all workers who is on here, with the numbers of the instances."""
+        ...
+
+    def refresh(self) -> None:
+        """Let all workers look at the model folders again."""
+        ...
+
+    def close(self) -> None:
+        """Stop for good."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """A worker that takes jobs, as `Jobs` sees it."""
+
+    worker: Worker
+    jobs: int = 0
+    warm: tuple[str, ...] = ()  # checkpoints that are in its memory, the newest first
+    heard: float = field(default_factory=time.monotonic)  # when a job of its began, got further or ended at last
+    deliberate: bool = False  # it is being replaced because of one late job
+
+    def warmed(self, checkpoint: str, most: int) -> None:
+        """A job with this checkpoint has been run; `most`: so many stay in memory."""
+        if checkpoint:
+            self.warm = (checkpoint, *(one for one in self.warm if one != checkpoint))[:most]
+
+
+def choose(places: Iterable[Place], checkpoint: str, most: int) -> Place | None:
+    """Where a job goes: to the least busy worker, one that has to load the checkpoint counting as one job busier.
+
+    `most`: jobs that a worker takes at once. None: all have as many.
+    """
+
+    def busy(place: Place) -> tuple[int, bool]:
+        cold = bool(checkpoint) and checkpoint not in place.warm
+        return place.jobs + cold, cold
+
+    return min((one for one in places if one.jobs < most), key=busy, default=None)
