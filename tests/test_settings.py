@@ -94,7 +94,7 @@ def test_lists_take_words_and_repeats() -> None:
     ("--gradio-auth u:p --no-auth", "--no-auth contradicts --gradio-auth"),
     ("--theme pink", "--theme: 'pink' is not one of light, dark"),
     ("--freeze-settings-in-sections x", "--freeze-settings-in-sections is not available yet"),
-    ("--edition serverless", "--edition serverless is not available yet"),
+    ("--edition clusters", "--edition: 'clusters' is not one of standard, api, cluster, serverless"),
     ("--edition cluster --token x", "--token contradicts --edition cluster"),
     ("--nowebui --no-api", "leave nothing to serve"),
     ("--no-auth --token x", "--no-auth contradicts --token"),

@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from easel.deploy.bucket import BucketPlace
-from easel.deploy.plan import RUNNABLE, Mount, Plan
+from easel.deploy.plan import Mount, Plan
 from easel.deploy.records import Deployed, Process, State, read_deployed, read_state, write_json, write_state
 from easel.deploy.script import Flag, with_paths, words
 from easel.deploy.service_file import NAME
 from easel.deploy.supervisor import this_machine
-from easel.errors import BadRequest, Conflict, EaselError, NotAvailable, NotFound
+from easel.errors import BadRequest, Conflict, EaselError, NotFound
 from easel.settings import Settings, read_settings
 
 MOST = 1024  # workers
@@ -68,10 +68,8 @@ class Services:
     def deploy(self, plan: Plan, raw: object, deadline: float) -> tuple[Deployed, list[str]]:
         """Make a service and start it; the words are what to know of its storages.
 
-        Errors: NotAvailable (edition), Conflict (name, port or mount path is taken), EaselError (folders).
+        Errors: Conflict (name, port or mount path is taken), EaselError (folders).
         """
-        if plan.edition not in RUNNABLE:
-            raise NotAvailable(f"the {plan.edition} edition is not available yet; there are: {', '.join(RUNNABLE)}")
         with self._changing():
             folder = self.root / "services" / plan.name
             if folder.exists():
