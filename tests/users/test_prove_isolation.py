@@ -24,6 +24,7 @@ def data_with(folder: Path, *extensions: Path) -> Path:
     return folder
 
 
+@pytest.mark.timeout(600)  # twelve seconds of work, on a machine that does nothing else
 def test_what_leaks_is_found(tmp_path: Path) -> None:
     (walked,) = prove(["--nowebui", "--no-filebrowser"], both=False, folder=data_with(tmp_path / "data", LEAKS))
     found = {crossing.route for crossing in walked.crossings}
