@@ -176,6 +176,10 @@ class Walk:
         for event in shown["dependencies"]:
             if not event.get("backend_fn"):
                 continue
+            if event.get("queue") is not False:
+                reason = "gradio's queue answers them in a stream; they run in the same build, as its owner"
+                self.walked.left["listeners of the page that wait in its queue"] = reason
+                continue
             live = any(target[1] in ("act", "tick", "reload", "opened") for target in event.get("targets", ()))
             for name in names:
                 data = [_given(inputs[one], name) for one in event["inputs"]]
