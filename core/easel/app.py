@@ -22,7 +22,8 @@ from easel.jobs.places import Crew, Worker
 from easel.models.store import CheckpointInfo, ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
-from easel.streams.service import QueueService, open_store
+from easel.streams.ledger import Ledger
+from easel.streams.service import DATABASE, QueueService, open_store
 from easel.users.account import check_name
 from easel.users.accounts import Accounts
 from easel.users.homes import Homes, data_files
@@ -68,6 +69,7 @@ class Easel:
         self._options: dict[str, OptionsStore] = {}  # of users
         self.extensions: Registry = extension_registry(settings)
         self.extensions.left_out = self.left_out
+        self.ledger = Ledger(settings.state_dir / DATABASE)
         self.jobs = Jobs(
             max_in_flight=settings.max_jobs_in_flight,
             left_to_others=1 if settings.edition == "cluster" else 0,
@@ -75,6 +77,8 @@ class Easel:
             deadline=settings.job_deadline,
             phase_deadline=settings.phase_deadline,
             warm_kept=_DYNAMIC if settings.sd_dynamic_cache else 1,
+            service=settings.service_name,
+            enter=self.ledger.enter,
             admit=self._admit,
             job_changed=lambda job: self.extensions.select(job.request.extensions).job_changed(job),
         )
@@ -85,7 +89,9 @@ class Easel:
         if settings.edition == "api":
             files = data_files(settings)
             store = open_store(settings)
-            self.queue = QueueService(settings, store, journal=journal(settings), files=files, workers=self._working)
+            self.queue = QueueService(
+                settings, store, journal=journal(settings), files=files, ledger=self.ledger, workers=self._working
+            )
         self._build, self._program = build, worker
         self._crew: Crew | None = None
         self.pool: Pool | None = None  # None: --in-process
@@ -134,6 +140,7 @@ class Easel:
     def stop(self) -> None:
         """Cancel what runs, stop the workers and the extensions."""
         self.jobs.close()
+        self.ledger.close()
         self.extensions.stop()
         if self.accounts is not None:
             self.accounts.close()

@@ -54,6 +54,8 @@ class _Parts:
                 report=[],
                 trace=[],
                 seconds={},
+                work=0.0,
+                used={},
             )
             for number, request in enumerate(requests)
         ]
@@ -84,6 +86,8 @@ class _Parts:
                 self._job.note(line)
             for name, seconds in part.seconds.items():
                 self._job.charge(name, seconds)
+            self._job.used |= part.used
+            self._job.work += part.work
         self._job.parts_done += self._begun
         if self._errors:
             raise self._errors[min(self._errors)]
