@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from easel import __version__
+from easel.errors import Forbidden
 from easel.extensions.registry import Limit, Registry
-from easel.extensions.status import ExtensionStatus
+from easel.extensions.status import ExtensionStatus, State
 from easel.files import ScopedFiles
 from easel.imaging.faces import FaceRestorer
 from easel.imaging.upscale import Upscaler, all_upscalers
@@ -20,20 +24,22 @@ from easel.options import OptionsStore
 from easel.settings import Settings
 from easel.streams.ledger import Ledger
 from easel.streams.service import DATABASE, QueueService, open_store
+from easel.users.account import check_name
+from easel.users.accounts import Accounts
+from easel.users.homes import Homes, data_files
+from easel.users.quotas import Quotas
 from easel.values.job import Job
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
-from easel.values.user import User
+from easel.values.user import User, acting_as, acting_user
 from easel.worker.pool import Pool
 from easel.worker.supervisor import PROGRAM, InProcessWorker
 from easel.worker.workplace import (
     Workplace,
     build_workplace,
-    data_files,
     extension_registry,
     fetcher,
     journal,
-    model_store,
 )
 
 log = logging.getLogger("easel")
@@ -54,14 +60,19 @@ class Easel:
         build: Callable[[Settings], Workplace] = build_workplace,
         worker: Sequence[str] = PROGRAM,
     ) -> None:
-        self.settings, self.version = settings, __version__
-        self.store: ModelStore = model_store(settings)
+        self.version = __version__
+        self.homes = Homes(settings)
+        self.store: ModelStore = self.homes.store()
         self.fetcher = fetcher(settings)
-        self.options = OptionsStore(settings.state_dir)
+        self.service_options = OptionsStore(settings.state_dir)
+        self.accounts = Accounts(settings.state_dir) if settings.edition == "cluster" else None
+        self._options: dict[str, OptionsStore] = {}  # of users
         self.extensions: Registry = extension_registry(settings)
+        self.extensions.left_out = self.left_out
         self.ledger = Ledger(settings.state_dir / DATABASE)
         self.jobs = Jobs(
             max_in_flight=settings.max_jobs_in_flight,
+            left_to_others=1 if settings.edition == "cluster" else 0,
             max_delivery=settings.max_delivery,
             deadline=settings.job_deadline,
             phase_deadline=settings.phase_deadline,
@@ -69,8 +80,11 @@ class Easel:
             service=settings.service_name,
             enter=self.ledger.enter,
             admit=self._admit,
-            job_changed=lambda job: self.extensions.hooks.job_changed(job),
+            job_changed=lambda job: self.extensions.select(job.request.extensions).job_changed(job),
         )
+        self._quotas: Quotas | None = None
+        if self.accounts is not None:
+            self._quotas = Quotas(self.accounts, self._home, lambda name: len(self.jobs.waiting(name)))
         self.queue: QueueService | None = None
         if settings.edition == "api":
             files = data_files(settings)
@@ -82,20 +96,41 @@ class Easel:
         self._crew: Crew | None = None
         self.pool: Pool | None = None  # None: --in-process
 
+    @property
+    def service(self) -> Settings:
+        """The settings as they were given."""
+        return self.homes.service
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as the acting user has them: of users, each has a data folder of their own."""
+        return self.homes.settings
+
+    @property
+    def options(self) -> OptionsStore:
+        """The options of the acting user, which stand on those of the service."""
+        name = acting_user().name
+        if not name or self.accounts is None:
+            return self.service_options
+        if name not in self._options:
+            folder = self.service.state_dir / "users" / check_name(name)
+            self._options[name] = OptionsStore(folder, self.service_options)
+        return self._options[name]
+
     def start(self) -> None:
         """Make the data folder's tree, load the extensions, start workers. Errors: SettingsError."""
         self.store.make_tree()
         self.extensions.limit = self.limit
         self.extensions.load()
         self.extensions.start(self)
-        if self.settings.in_process:
-            worker = InProcessWorker(self.jobs, lambda: self._build(self.settings), self.extensions)
+        if self.service.in_process:
+            worker = InProcessWorker(self.jobs, lambda: self._build(self.service), self.extensions)
             self._crew = worker
             self.jobs.attach(worker)
             self.jobs.ready(worker)
         else:
             backlog = self.queue.backlog if self.queue is not None else lambda: 0
-            pool = Pool(self.jobs, self.settings, self.extensions, program=self._program, backlog=backlog)
+            pool = Pool(self.jobs, self.service, self.extensions, program=self._program, backlog=backlog)
             self._crew = self.pool = pool
             self.jobs.attach(pool)
             pool.start(self.extensions.stamps())
@@ -107,6 +142,8 @@ class Easel:
         self.jobs.close()
         self.ledger.close()
         self.extensions.stop()
+        if self.accounts is not None:
+            self.accounts.close()
 
     async def run_task(self, extension: str, task: str, arguments: Mapping[str, Any], *, user: str = "") -> Result:
         """Run a task of an extension (of the core: "") in a worker and wait; a caller that gives up cancels it.
@@ -129,7 +166,7 @@ class Easel:
 
         Errors: JobRefused, its failure.
         """
-        job = await asyncio.to_thread(self.jobs.submit, request, user=user, to=to)
+        job = await asyncio.to_thread(self.jobs.submit, request, user=user or acting_user().name, to=to)
         try:
             return await self.jobs.wait(job)
         except asyncio.CancelledError:
@@ -138,21 +175,53 @@ class Easel:
 
     def _admit(self, job: Job) -> None:
         self.extensions.refuse_without_required()
+        if self.accounts is not None:
+            with acting_as(User(job.user)):
+                chosen = self.extensions.selection()
+            job.request = replace(job.request, extensions=None if chosen is None else tuple(sorted(chosen)))
         hooks = self.extensions.select(job.request.extensions)
         job.scripts = hooks.scripts.bind(job.request)
         hooks.admit_job(job)
+        if self._quotas is not None:
+            self._quotas.admit(job)
 
     def switch_extension(self, name: str, on: bool) -> ExtensionStatus:
-        """Switch an extension on or off here and in the workers; running jobs keep the set they began with."""
-        return self.extensions.enable(name) if on else self.extensions.disable(name)
+        """Switch an extension on or off here and in the workers; running jobs keep the set they began with.
+
+        An operator does so for everybody, a user for themselves among those that are on. Errors: UnknownName,
+        Forbidden (required; not on; with --root-extensions everybody has the same).
+        """
+        user = acting_user()
+        if self.accounts is None or user.admin or not user.name:
+            return self.extensions.enable(name) if on else self.extensions.disable(name)
+        left_out = self.left_out()
+        self.leave_out(left_out - {name} if on else left_out | {name})
+        status = self.extensions.status(name)
+        if on and status.state is not State.ENABLED:
+            raise Forbidden(f"extension {name!r} is {status.state}: only an operator can change that")
+        return status
+
+    def leave_out(self, names: frozenset[str]) -> None:
+        """Have the acting user do without these. Errors: UnknownName, Forbidden (required, --root-extensions)."""
+        assert self.accounts is not None
+        if self.extensions.common:
+            raise Forbidden("the extensions of this service are the same for everybody (--root-extensions)")
+        self.extensions.may_disable(names)
+        self.accounts.leave_out(acting_user().name, names)
+
+    def left_out(self) -> frozenset[str]:
+        """The extensions that the acting user does without."""
+        name = acting_user().name
+        account = self.accounts.find(name) if self.accounts is not None and name else None
+        return account.left_out if account else frozenset()
 
     @property
     def limit(self) -> Limit:
         """Whose extensions are switched off: by a flag, else by the option `disable_all_extensions`."""
-        if self.settings.disable_all_extensions:
+        if self.service.disable_all_extensions:
             return "all"
-        chosen: Limit = self.options.get("disable_all_extensions")
-        return "extra" if self.settings.disable_extra_extensions and chosen == "none" else chosen
+        chosen: Limit = self.service_options.get("disable_all_extensions")
+        return "extra" if self.service.disable_extra_extensions and chosen == "none" else chosen
 
     def _tell_workers(self) -> None:
         if self._crew is not None:
@@ -162,9 +231,17 @@ class Easel:
         """Workers that take tasks now; one that will be started for a task counts."""
         return max(1, len(self.jobs.workers()))
 
+    def _home(self, name: str) -> Path:
+        return self.homes.settings_of(name).data_dir
+
     def files_for(self, user: User) -> ScopedFiles:
         """The files that this user may see and change: the data folder without what is not theirs."""
-        return data_files(self.settings)
+        settings = self.homes.settings_of(user.name)
+        return (
+            data_files(settings)
+            if self._quotas is None
+            else data_files(settings, partial(self._quotas.room, user.name))
+        )
 
     def chosen_checkpoint(self) -> CheckpointInfo:
         """The checkpoint that the options name, or the first there is."""
@@ -186,6 +263,7 @@ class Easel:
     def refresh_models(self) -> None:
         """Look at the model folders again, here and in the workers."""
         self.store.refresh()
-        self.extensions.refresh()
+        if not (self.accounts is not None and acting_user().name):  # a user's models are no extension's business
+            self.extensions.refresh()
         if self._crew is not None:
             self._crew.refresh()

@@ -35,7 +35,14 @@ _DEPLOYING = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0, 1 (failed) or 2 (wrong usage)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    own = {"serve": _serve, "bench": _bench, "submit": _submit, "watch": _watch}  # with parsers of their own
+    own = {
+        "serve": _serve,
+        "bench": _bench,
+        "submit": _submit,
+        "watch": _watch,
+        "users": _users,
+        "prove-isolation": _prove_isolation,
+    }  # with parsers of their own
     if words and words[0] in own:
         return _guarded(own[words[0]], argparse.Namespace(), words[1:])
     if words and (words[0] in _DEPLOYING or (words[0] == "info" and "--endpoints" in words)):
@@ -101,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("-o", "--output", type=Path, metavar="FILE")
     add("submit", _submit, "store a task in the queue of a service")
     add("watch", _watch, "show the results in the queue of a service")
+    add("users", _users, "add, list and limit the users of the cluster edition; `easel users --help` says how")
+    add("prove-isolation", _prove_isolation, "walk every route of a service as two users; fail on any crossing")
     add("bench", _bench, "measure this machine against plain diffusers")
     for verb, text in _DEPLOYING.items():
         add(verb, _deploying, text)
@@ -325,6 +334,18 @@ def _watch(options: argparse.Namespace, rest: list[str]) -> int:
     from easel.remote import watch
 
     return watch(rest)
+
+
+def _users(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.users.commands import run
+
+    return run(rest)
+
+
+def _prove_isolation(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.testing.isolation.prove import run
+
+    return run(rest)
 
 
 def _deploying(options: argparse.Namespace, rest: list[str]) -> int:

@@ -74,10 +74,14 @@ class Rule:
 
 
 class OptionsStore:
-    """The options in force. Thread-safe; every change is on disk before `update` returns."""
+    """The options in force. Thread-safe; every change is on disk before `update` returns.
 
-    def __init__(self, state_dir: Path) -> None:
+    One user's options stand on those of the service (`base`): what they did not change is as it is there.
+    """
+
+    def __init__(self, state_dir: Path, base: OptionsStore | None = None) -> None:
         """The file is `options.json` in `state_dir`, which is made. Errors: SettingsError when one cannot be had."""
+        self._base = base
         try:
             state_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -89,12 +93,14 @@ class OptionsStore:
     def values(self) -> dict[str, Any]:
         """All options, in A1111's order."""
         with self._lock:
-            return {name: self._changed.get(name, rules()[name].default) for name in rules()}
+            changed = self._changed
+        base = self._base.values() if self._base else {name: rule.default for name, rule in rules().items()}
+        return {name: changed.get(name, base[name]) for name in rules()}
 
     def get(self, name: str) -> Any:
         """The value in force of one option."""
         with self._lock:
-            return self._changed.get(name, rules()[name].default)
+            return self._changed[name] if name in self._changed else self._unchanged(name)
 
     def update(self, changes: Mapping[str, object], *, frozen: bool | frozenset[str] = False) -> None:
         """Check all changes, then set and save them all. Values that stay as they are are always taken.
@@ -109,7 +115,7 @@ class OptionsStore:
             if frozen is True or (frozen and name in frozen) or rules()[name].fixed:
                 raise Forbidden(f"{name}: this option can only be changed by the operator of this server")
         with self._lock:
-            changed = {n: v for n, v in (self._changed | checked).items() if v != rules()[n].default}
+            changed = {n: v for n, v in (self._changed | checked).items() if v != self._unchanged(n)}
             self._files.write(_FILE, json.dumps(changed, indent=1, ensure_ascii=False).encode())
             self._changed = changed
 
@@ -120,7 +126,7 @@ class OptionsStore:
         if rule is None:
             raise UnknownName.among(field, name, rules())
         if value is None:
-            return rules()[name].default
+            return self._unchanged(name)
         read = rule.read(value)
         if read is None:
             raise BadRequest("wrong type", field=field, value=value, allowed=rule.wanted)
@@ -136,6 +142,9 @@ class OptionsStore:
             value = values.get(option.name, option.default)
             found[option.name] = int(value) if option.type == "int" and value is not None else value
         return Options(**found)
+
+    def _unchanged(self, name: str) -> Any:
+        return self._base.get(name) if self._base else rules()[name].default
 
     def _load(self) -> dict[str, Any]:
         if not self._files.exists(_FILE):

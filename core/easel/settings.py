@@ -305,8 +305,6 @@ def _refuse_later(settings: Settings) -> None:
     for option in _options():
         if option.metadata["status"] == "later" and getattr(settings, option.name) != option.default:
             raise SettingsError(f"{_spelling(option.name)} is not available yet ({option.metadata['help']})")
-    if settings.edition not in (there := ("standard", "api", "serverless")):
-        raise SettingsError(f"--edition {settings.edition} is not available yet; there are: {', '.join(there)}")
 
 
 def _refuse_contradictions(settings: Settings) -> None:
@@ -321,6 +319,13 @@ def _refuse_contradictions(settings: Settings) -> None:
         (bool(settings.tls_keyfile) != bool(settings.tls_certfile), "--tls-keyfile and --tls-certfile go together"),
         (settings.token == "", "--token must not be empty"),
         (settings.edition == "api" and not settings.api, "--edition api contradicts --no-api"),
+        *(
+            (
+                settings.edition == "cluster" and bool(getattr(settings, name)),
+                f"{_spelling(name)} contradicts --edition cluster, whose users have their own tokens (easel users)",
+            )
+            for name in ("token", "no_auth", "api_auth", "gradio_auth", "gradio_auth_path")
+        ),
         (settings.in_process and settings.edition == "serverless", "--in-process contradicts --edition serverless"),
         (
             settings.in_process and settings.workers > 1,

@@ -75,7 +75,7 @@ class Upscale(Extension):
     @hookimpl
     def register_face_restorers(self) -> list[Restorer]:
         """GFPGAN and CodeFormer; whether they can work is looked at when they are asked for."""
-        return restorers(self._app.settings) if self._app else []
+        return restorers(lambda: self._app.settings) if self._app else []
 
     @hookimpl
     def register_routes(self, app: Any) -> APIRouter:

@@ -5,7 +5,7 @@ Nothing of it ships with Easel and nothing is downloaded; what is missing is sai
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -28,15 +28,10 @@ _CODEFORMER_PACKAGE = (
 
 @dataclass(frozen=True, slots=True)
 class Restorer:
-    """One kind of network. `folders` hold its weights, `detectors` the face detector; `job`: whose; None in lists.
-
-    `wanted` is the file to take, by name; "": the last by name.
-    """
+    """One kind of network; `settings` say where its weights and the face detector are. `job`: whose; None in lists."""
 
     name: str
-    folders: tuple[Path, ...]
-    detectors: tuple[Path, ...]
-    wanted: str = ""
+    settings: Callable[[], Any]  # of users, each has folders of their own
     job: Job | None = None
 
     @property
@@ -67,6 +62,16 @@ class Restorer:
         weight = self.job.request.options.code_former_weight if weight is None else weight
         return self.job.compute(partial(_restored, self.job, weights, detector, picture, weight))
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where its weights are."""
+        return _folders(self.settings(), self.name)
+
+    @property
+    def wanted(self) -> str:
+        """The file to take, by name; "": the last by name."""
+        return (self.settings().gfpgan_model or "") if self.name == GFPGAN else ""
+
     def _weights(self) -> Path | None:
         found = _files(self.folders, ".safetensors")
         if self.wanted:
@@ -80,18 +85,24 @@ class Restorer:
         return f"{name} as .safetensors in models/{self.folders[-1].name}"
 
     def _detector(self) -> Path | None:
-        return next((file for file in _files(self.detectors, ".onnx") if "yunet" in file.name.lower()), None)
+        settings = self.settings()
+        folders = dict.fromkeys((*_folders(settings, GFPGAN), *_folders(settings, self.name)))
+        return next((file for file in _files(folders, ".onnx") if "yunet" in file.name.lower()), None)
 
 
-def restorers(settings: Any) -> list[Restorer]:
+def restorers(settings: Callable[[], Any]) -> list[Restorer]:
     """A1111's two, whether they can work or not."""
-    ours, theirs = settings.models_path / "GFPGAN", settings.models_path / "Codeformer"
-    folders = tuple(path for path in (settings.gfpgan_models_path, settings.gfpgan_dir, ours) if path)
-    others = tuple(path for path in (settings.codeformer_models_path, theirs) if path)
-    return [
-        Restorer(CODEFORMER, others, (*folders, *others)),
-        Restorer(GFPGAN, folders, folders, settings.gfpgan_model or ""),
-    ]
+    return [Restorer(CODEFORMER, settings), Restorer(GFPGAN, settings)]
+
+
+def _folders(settings: Any, name: str) -> tuple[Path, ...]:
+    """Of users, each has weights of their own, unless a flag names a folder for everybody."""
+    named: tuple[Path | None, ...] = (settings.codeformer_models_path,)
+    own: Path = settings.models_path / "Codeformer"
+    if name == GFPGAN:
+        named, own = (settings.gfpgan_models_path, settings.gfpgan_dir), settings.models_path / "GFPGAN"
+    folders = tuple(path for path in named if path)
+    return folders if folders and settings.edition == "cluster" else (*folders, own)
 
 
 def _files(folders: Iterable[Path], *endings: str) -> list[Path]:

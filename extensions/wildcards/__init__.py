@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
@@ -29,7 +30,8 @@ class Wildcards(Extension):
     @hookimpl
     def startup(self, app: Any) -> None:
         """Know the folder."""
-        self._library = Library(app.settings.data_dir / "wildcards")
+        self._app = app
+        self._libraries: dict[Path, Library] = {}  # of users, each has a data folder
 
     @hookimpl
     def register_scripts(self) -> Script:
@@ -45,7 +47,7 @@ class Wildcards(Extension):
             return None
         from .drawing import Drawing
 
-        drawing = Drawing(self._library.values())
+        drawing = Drawing(self._library().values())
         drawn = replace(
             prompt,
             positive=drawing.texts(prompt.positive, prompt.seeds, "prompt"),
@@ -61,8 +63,12 @@ class Wildcards(Extension):
         told = tuple((key, before[0]) for key, before, after in templates if before != after)
         return replace(drawn, extra_infotext=(*prompt.extra_infotext, *told)).as_written()
 
+    def _library(self) -> Library:
+        folder: Path = self._app.settings.data_dir / "wildcards"
+        return self._libraries.setdefault(folder, Library(folder))
+
     def _tell_missing(self, drawing: Drawing, job: Job) -> None:
-        names = list(self._library.values())
+        names = list(self._library().values())
         for name in drawing.missing:
             near = get_close_matches(name, names, n=1, cutoff=0.5)
             reason = f"there is no wildcard {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -202,14 +202,6 @@ def test_any_json_is_answered_with_words(data: object, tmp_path: Path, capsys: p
     assert "Traceback" not in out
 
 
-def test_an_edition_that_is_not_there_yet_is_not_deployed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "service.json"
-    file.write_text(json.dumps(changed(STANDARD, ("metadata/edition", "cluster"))))
-    assert main(["deploy", str(file), "--root", str(tmp_path / "root")]) != 0
-    assert "the cluster edition is not available yet" in capsys.readouterr().err
-    assert not (tmp_path / "root").exists()
-
-
 @pytest.mark.parametrize(("page", "says"), [
     ("service-json.md", "sd_async: api edition"), ("serverless.md", "sd_serverless: serverless edition"),
 ])  # fmt: skip

@@ -35,7 +35,7 @@ def job(output: Output = SAVE, **options: Any) -> Job:
 @pytest.fixture
 def saver(tmp_path: Path) -> OutputSaver:
     (tmp_path / ".easel").mkdir()
-    return OutputSaver(ScopedFiles(tmp_path, denied=[".easel"]), Journal(tmp_path / ".easel"))
+    return OutputSaver(lambda: ScopedFiles(tmp_path, denied=[".easel"]), Journal(tmp_path / ".easel"))
 
 
 def written(root: Path) -> list[str]:

@@ -6,31 +6,38 @@ a token even when nobody chose one, unless `--no-auth` says otherwise.
 
 from __future__ import annotations
 
-import base64
-import binascii
+import asyncio
 import ipaddress
 import secrets
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from easel.api.errors import error_response
 from easel.api.login import ASK, cookie_of
+from easel.api.members import Members
+from easel.api.passes import WRONG, basic
 from easel.api.replay import task_of, user_of_task
 from easel.api.sessions import SAFE, Sessions, from_own_page, kept_secret, login_page
 from easel.errors import EaselError, Forbidden, SettingsError, Unauthorized
 from easel.settings import Settings
-from easel.values.user import User
+from easel.values.user import User, acting_as
 
 OPEN_PATHS = frozenset({"/internal/ping", "/login"})
-WRONG = "Incorrect username or password"
+_LOOK_EVERY = 1.0  # seconds
 CHALLENGE = 'Basic realm="Easel"'  # makes browsers ask for a name and a password
+
+
+class ShutOut(Exception):
+    """Whoever gets this answer may not have the rest of it."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -52,11 +59,16 @@ class Credentials:
         return cls(token, passwords)
 
     @property
+    def epoch(self) -> tuple[str, ...]:
+        """What cookies are tied to."""
+        return self.token, *map(":".join, self.passwords)
+
+    @property
     def open(self) -> bool:
         """Anybody may call."""
         return not self.token and not self.passwords
 
-    def log_in(self, name: str, password: str) -> str:
+    def log_in(self, name: str, password: str, address: str = "") -> str:
         """The user of a login form; the token alone is enough. Errors: Unauthorized."""
         if self.open:
             return ""
@@ -66,28 +78,40 @@ class Credentials:
             raise Unauthorized(WRONG)
         return ""  # one anonymous user, whoever came in
 
-    def check(self, header: str) -> None:
+    def check(self, header: str, address: str = "") -> User:
         """Take an `Authorization` header or raise Unauthorized. All comparisons take the same time."""
         if self.open:
-            return
+            return User()
         scheme, _, rest = header.strip().partition(" ")
         if not header.strip():
             raise Unauthorized
         if self.token and (_same(header.strip(), self.token) | _same(rest.strip(), self.token)):
-            return
+            return User()
         if scheme.lower() != "basic":
             raise Unauthorized(WRONG if self.token else None)
-        self.log_in(*_basic(rest))
+        return User(self.log_in(*basic(rest)))
+
+    def of_cookie(self, said: str) -> User | None:
+        """Whom a cookie means."""
+        return User(said)
+
+    def known(self, user: User) -> User:
+        """The user that an extension has named: it is believed."""
+        return user
 
 
 class Gatekeeper:
-    """Finds out who calls, before anything of a call is read: the `authenticate` hooks, then credentials and cookie."""
+    """Finds out who calls, before anything of a call is read: the `authenticate` hooks, then credentials and cookie.
+
+    What follows acts as that user (`acting_user`). Of a service with users, whoever is shut out while a long answer or
+    a WebSocket is open loses it.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        credentials: Credentials,
+        credentials: Credentials | Members,
         sessions: Sessions | None,
         authenticate: Callable[[Request], User | None],
     ) -> None:
@@ -95,36 +119,76 @@ class Gatekeeper:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
-        if scope["type"] in ("http", "websocket"):
-            try:
-                scope.setdefault("state", {})["user"] = self._who(scope)
-            except EaselError as error:
-                await _refuse(error, scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            if isinstance(self._credentials, Members):  # argon2 takes its time
+                user = await asyncio.to_thread(self._who, scope)
+            else:
+                user = self._who(scope)
+        except EaselError as error:
+            await _refuse(error, scope, receive, send)
+            return
+        scope.setdefault("state", {})["user"] = user
+        if isinstance(self._credentials, Members) and user.name:
+            receive, send = self._while_welcome(self._credentials, user, scope, receive, send)
+        with acting_as(user), suppress(ShutOut):
+            await self._app(scope, receive, send)
+
+    def _while_welcome(
+        self, members: Members, user: User, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[Receive, Send]:
+        """The same, as long as the user is not shut out; looked at once a second at most."""
+        looked = time.monotonic()
+
+        async def welcome() -> bool:
+            nonlocal looked
+            if time.monotonic() - looked < _LOOK_EVERY:
+                return True
+            looked = time.monotonic()
+            return await asyncio.to_thread(members.stays, user)
+
+        async def heard() -> Message:
+            message = await receive()
+            if scope["type"] == "websocket" and message["type"] == "websocket.receive" and not await welcome():
+                await send({"type": "websocket.close", "code": 1008, "reason": "shut out"})
+                return {"type": "websocket.disconnect", "code": 1008}
+            return message
+
+        async def told(message: Message) -> None:
+            going_on = message["type"] == "websocket.send" or message.get("more_body", False)
+            if going_on and not await welcome():
+                raise ShutOut
+            await send(message)
+
+        return heard, told
 
     def _who(self, scope: Scope) -> User:
         if (task := task_of(scope)) is not None:  # was let in when it was submitted
             return user_of_task(task)
         user = self._authenticate(Request(scope)) if scope["type"] == "http" else None
-        if user is None and scope["path"] not in OPEN_PATHS and not self._credentials.open:
-            headers = Headers(scope=scope)
-            user = self._by_cookie(scope, headers)
-            if user is None:
-                given = headers.get("authorization", "").encode("latin-1")  # as it came
-                self._credentials.check(given.decode("utf-8", "replace"))
-        return user or User()
+        if user is not None:
+            return self._credentials.known(user)
+        if scope["path"] in OPEN_PATHS or self._credentials.open:
+            return User()
+        headers = Headers(scope=scope)
+        if (user := self._by_cookie(scope, headers)) is not None:
+            return user
+        given = headers.get("authorization", "").encode("latin-1")  # as it came
+        return self._credentials.check(given.decode("utf-8", "replace"), (scope.get("client") or ("",))[0])
 
     def _by_cookie(self, scope: Scope, headers: Headers) -> User | None:
         """Who logged in; a cookie does not speak for a call that another site's page made. Errors: Forbidden."""
         cookie = cookie_of(headers)
-        name = self._sessions.user(cookie) if self._sessions and cookie and "authorization" not in headers else None
-        if name is None:
+        said = self._sessions.user(cookie) if self._sessions and cookie and "authorization" not in headers else None
+        user = self._credentials.of_cookie(said) if said is not None else None
+        if user is None:
             return None
         changing = scope["type"] == "websocket" or scope["method"] not in SAFE
         if changing and not from_own_page(headers):
             raise Forbidden("this call comes from another site's page")
-        return User(name)
+        return user
 
 
 async def _refuse(error: EaselError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -185,16 +249,6 @@ def _in_file(file: Path | None) -> str:
 
 def _same(given: str, secret: str) -> bool:
     return secrets.compare_digest(given.encode(), secret.encode())
-
-
-def _basic(encoded: str) -> tuple[str, str]:
-    try:
-        name, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        raise Unauthorized from None
-    if not colon:
-        raise Unauthorized
-    return name, password
 
 
 def is_loopback(host: str) -> bool:

@@ -33,19 +33,24 @@ _ANSWERS = (
     WebSocketDisconnect,
 )
 
+_SETS = 64  # whose routes are kept ready
+
 
 class ExtensionRoutes(BaseRoute):
     """The routes of the extensions that are on."""
 
     def __init__(self, extensions: Registry) -> None:
         self._extensions = extensions
-        self._made: tuple[Hooks, tuple[tuple[str, BaseRoute], ...]] | None = None
+        self._made: dict[int, tuple[Hooks, tuple[tuple[str, BaseRoute], ...]]] = {}  # by identity of the set
 
     def routes(self, hooks: Hooks) -> tuple[tuple[str, BaseRoute], ...]:
         """Extensions' names and routers of a set, ready to be asked; made once for each set."""
-        made = self._made
-        if made is None or made[0] is not hooks:
-            made = self._made = (hooks, tuple((owned.extension, _ready(owned.value)) for owned in hooks.routers))
+        made = self._made.get(id(hooks))
+        if made is None:
+            if len(self._made) >= _SETS:
+                self._made.clear()
+            made = (hooks, tuple((owned.extension, _ready(owned.value)) for owned in hooks.routers))
+            self._made[id(hooks)] = made
         return made[1]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Depends
+from starlette.requests import HTTPConnection
 
 from easel.api.auth import refuse_unless_operator
 from easel.api.sdapi_models import Dict
@@ -24,8 +26,14 @@ T = TypeVar("T")
 
 def routes(app: Easel) -> APIRouter:
     """`/sdapi/v1/extensions` for everybody, `/easel/v1/extensions…` for operators."""
+
+    def may_switch(connection: HTTPConnection) -> None:
+        if app.accounts is None:  # of users, each switches for themselves
+            refuse_unless_operator(connection)
+
     router = APIRouter(tags=["extensions"])
     own = APIRouter(prefix="/easel/v1/extensions", dependencies=[Depends(refuse_unless_operator)])
+    switching = APIRouter(prefix="/easel/v1/extensions", dependencies=[Depends(may_switch)])
 
     @router.get("/sdapi/v1/extensions")
     async def extensions() -> list[Row]:
@@ -44,15 +52,15 @@ def routes(app: Easel) -> APIRouter:
         row = described(app, _known(app.extensions.status, name))
         return row | {"faults": [asdict(fault) for fault in app.extensions.faults(name)]}
 
-    @own.post("/{name}/enable")
+    @switching.post("/{name}/enable")
     async def enable(name: str) -> Row:
-        """Switch on, without a restart; the answer's `state` says what came of it."""
-        return described(app, await asyncio.to_thread(_known, app.extensions.enable, name))
+        """Switch on, without a restart; the answer's `state` says what came of it. Of users, each for themselves."""
+        return described(app, await asyncio.to_thread(_known, partial(app.switch_extension, on=True), name))
 
-    @own.post("/{name}/disable")
+    @switching.post("/{name}/disable")
     async def disable(name: str) -> Row:
-        """Switch off, without a restart; running jobs keep it to their end."""
-        return described(app, await asyncio.to_thread(_known, app.extensions.disable, name))
+        """Switch off, without a restart; running jobs keep it to their end. Of users, each for themselves."""
+        return described(app, await asyncio.to_thread(_known, partial(app.switch_extension, on=False), name))
 
     @own.post("/{name}/release")
     async def release(name: str) -> Row:
@@ -71,6 +79,7 @@ def routes(app: Easel) -> APIRouter:
         return described(app, await asyncio.to_thread(app.extensions.configure, name, body))
 
     router.include_router(own)
+    router.include_router(switching)
     return router
 
 
@@ -98,7 +107,7 @@ def described(app: Easel, one: ExtensionStatus) -> Row:
         "title": one.title,
         "summary": one.summary,
         "state": one.state.value,
-        "reason": one.reason.replace(str(app.settings.data_dir), "<data folder>"),
+        "reason": one.reason.replace(str(app.service.data_dir), "<data folder>"),
         "required": one.required,
         "origin": "built-in" if one.own else app.settings.shown(one.folder),
         "requires": list(one.requires),

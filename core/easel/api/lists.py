@@ -35,8 +35,6 @@ def routes(app: Easel) -> APIRouter:
 
 
 def _models(app: Easel, router: APIRouter) -> None:
-    shown = app.settings.shown
-
     @router.get("/sd-models")
     async def sd_models() -> Rows:
         """Usable checkpoints; `title` is what `sd_model_checkpoint` takes."""
@@ -46,8 +44,8 @@ def _models(app: Easel, router: APIRouter) -> None:
                 "model_name": info.model_name,
                 "hash": info.short_hash or None,
                 "sha256": info.sha256,
-                "filename": shown(info.path, info.filename),
-                "config": shown(info.config) if info.config else None,
+                "filename": app.settings.shown(info.path, info.filename),
+                "config": app.settings.shown(info.config) if info.config else None,
             }
             for info in app.store.checkpoints()
             if info.refused_reason is None
@@ -57,7 +55,8 @@ def _models(app: Easel, router: APIRouter) -> None:
     async def sd_vae() -> Rows:
         """Separate VAE files."""
         return [
-            {"model_name": file.filename, "filename": shown(file.path, file.filename)} for file in _usable(app, "vae")
+            {"model_name": file.filename, "filename": app.settings.shown(file.path, file.filename)}
+            for file in _usable(app, "vae")
         ]
 
     @router.get("/loras")
@@ -67,7 +66,7 @@ def _models(app: Easel, router: APIRouter) -> None:
             {
                 "name": file.name.rpartition("/")[2],
                 "alias": file.alias,
-                "path": shown(file.path, file.filename),
+                "path": app.settings.shown(file.path, file.filename),
                 "metadata": dict(file.metadata),
             }
             for file in _usable(app, "lora")
@@ -77,7 +76,7 @@ def _models(app: Easel, router: APIRouter) -> None:
     async def hypernetworks() -> Rows:
         """Hypernetwork files; a prompt names them `<hypernet:NAME:1>`."""
         return [
-            {"name": file.name.rpartition("/")[2], "path": shown(file.path, file.filename)}
+            {"name": file.name.rpartition("/")[2], "path": app.settings.shown(file.path, file.filename)}
             for file in _usable(app, "hypernetwork")
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -11,15 +12,16 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.datastructures import Headers
 
 from easel.api.sessions import COOKIE, SECONDS, Sessions, login_page
-from easel.errors import Unauthorized
+from easel.errors import Forbidden, JobRefused, Unauthorized
 
 if TYPE_CHECKING:
     from easel.api.auth import Credentials
+    from easel.api.members import Members
 
 ASK = "Enter the token that the server printed at its first start, or a name and password."
 
 
-def routes(credentials: Credentials, sessions: Sessions | None) -> APIRouter:
+def routes(credentials: Credentials | Members, sessions: Sessions | None) -> APIRouter:
     """`GET` and `POST /login`, `POST /logout`; on an open server everybody is in already."""
     router = APIRouter(include_in_schema=False)
 
@@ -35,11 +37,13 @@ def routes(credentials: Credentials, sessions: Sessions | None) -> APIRouter:
         name, password = (given.get(field, [""])[0] for field in ("username", "password"))
         browser, prefix = "text/html" in request.headers.get("accept", ""), request.scope.get("root_path", "")
         try:
-            user = credentials.log_in(name, password)
-        except Unauthorized as error:
+            user = await asyncio.to_thread(
+                credentials.log_in, name, password, request.client.host if request.client else ""
+            )
+        except (Unauthorized, Forbidden, JobRefused) as error:
             if not browser:
                 raise
-            return HTMLResponse(login_page(f"{prefix}/login", error.message), 401)
+            return HTMLResponse(login_page(f"{prefix}/login", error.message), error.status)
         answer: Response = RedirectResponse(f"{prefix}/", 303) if browser else _success()
         if sessions is not None:
             secure = request.url.scheme == "https"

@@ -8,10 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse
 
-from easel.api.auth import user_of
+from easel.api.auth import refuse_unless_operator, user_of
 from easel.errors import BadRequest
 from easel.options import rules
 
@@ -67,8 +67,8 @@ def routes(app: Easel) -> APIRouter:
         """How long the start took is measured by `easel bench`."""
         return {}
 
-    @router.get("/internal/sysinfo")
-    @router.get("/internal/sysinfo-download")
+    @router.get("/internal/sysinfo", dependencies=[Depends(refuse_unless_operator)])
+    @router.get("/internal/sysinfo-download", dependencies=[Depends(refuse_unless_operator)])
     async def sysinfo() -> dict[str, Any]:
         """Version and machine; nothing that tells users, paths or secrets."""
         return _sysinfo(app)

@@ -7,8 +7,9 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
+from easel.api.auth import user_of
 from easel.api.sdapi_models import ProgressBody
 from easel.values.job import JobState
 
@@ -24,24 +25,26 @@ def routes(app: Easel) -> APIRouter:
     router = APIRouter(tags=["progress"])
 
     @router.get("/sdapi/v1/progress")
-    async def progress(skip_current_image: bool = False) -> dict[str, Any]:
-        """The oldest running job; all zero when none runs."""
-        running = app.jobs.running()
+    async def progress(request: Request, skip_current_image: bool = False) -> dict[str, Any]:
+        """The caller's oldest running job; all zero when none runs."""
+        running = _running(app, request)
         if not running:
-            starting = app.jobs.bare and bool(app.jobs.waiting())
+            starting = app.jobs.bare and bool(app.jobs.waiting(user_of(request).name))
             return _idle() | ({"textinfo": STARTING} if starting else {})
         return _progress(app, running[0], with_image=not skip_current_image)
 
     @router.post("/sdapi/v1/interrupt")
-    async def interrupt() -> dict[str, Any]:
-        """Stop the running jobs after their step; they answer with what they have."""
-        app.jobs.signal("interrupt")
+    async def interrupt(request: Request) -> dict[str, Any]:
+        """Stop the caller's running jobs after their step; they answer with what they have."""
+        for job in _running(app, request):
+            app.jobs.signal("interrupt", job)
         return {}
 
     @router.post("/sdapi/v1/skip")
-    async def skip() -> None:
+    async def skip(request: Request) -> None:
         """The same for their present batch only."""
-        app.jobs.signal("skip")
+        for job in _running(app, request):
+            app.jobs.signal("skip", job)
 
     @router.get("/internal/ping")
     async def ping() -> dict[str, Any]:
@@ -49,23 +52,23 @@ def routes(app: Easel) -> APIRouter:
         return {}
 
     @router.get("/internal/pending-tasks")
-    async def pending_tasks() -> dict[str, Any]:
-        """The jobs in line, by their clients' names."""
-        tasks = [job.name or job.id for job in app.jobs.waiting()]
+    async def pending_tasks(request: Request) -> dict[str, Any]:
+        """The caller's jobs in line, by their clients' names."""
+        tasks = [job.name or job.id for job in app.jobs.waiting(user_of(request).name)]
         return {"size": len(tasks), "tasks": tasks}
 
     @router.post("/internal/progress")
-    async def task_progress(body: ProgressBody) -> dict[str, Any]:
-        """One job, by `force_task_id` or job id."""
-        return _task(app, body)
+    async def task_progress(body: ProgressBody, request: Request) -> dict[str, Any]:
+        """One job of the caller, by `force_task_id` or job id."""
+        return _task(app, body, user_of(request).name)
 
     @router.get("/queue/status")
-    async def queue_status() -> dict[str, Any]:
+    async def queue_status(request: Request) -> dict[str, Any]:
         """What some clients ask to see whether a server is there."""
         return {
             "msg": "estimation",
             "rank": None,
-            "queue_size": len(app.jobs.waiting()),
+            "queue_size": len(app.jobs.waiting(user_of(request).name)),
             "avg_event_process_time": 0.0,
             "avg_event_concurrent_process_time": None,
             "rank_eta": None,
@@ -115,10 +118,14 @@ def _eta(app: Easel, job: Job, fraction: float) -> float:
     return elapsed / fraction - elapsed
 
 
-def _task(app: Easel, body: ProgressBody) -> dict[str, Any]:
-    job = app.jobs.find(body.id_task)
+def _running(app: Easel, request: Request) -> list[Job]:
+    return [job for job in app.jobs.running() if job.user == user_of(request).name]
+
+
+def _task(app: Easel, body: ProgressBody, user: str) -> dict[str, Any]:
+    job = app.jobs.find(body.id_task, user)
     state = app.jobs.state(job) if job else None
-    line = [waiting.id for waiting in app.jobs.waiting()]
+    line = [waiting.id for waiting in app.jobs.waiting(user)]
     answer: dict[str, Any] = {
         "active": state is JobState.RUNNING,
         "queued": state is JobState.QUEUED,

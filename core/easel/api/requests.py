@@ -49,7 +49,6 @@ from easel.values.request import (
 )
 from easel.values.result import ReportLine
 from easel.values.sampling import find_sampler
-from easel.worker.workplace import data_files
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -161,7 +160,7 @@ def read_request(app: Easel, body: Txt2ImgBody | Img2ImgBody, task: Task | None 
 def _save_dir(app: Easel, additions: Additions) -> str | None:
     """Where pictures go, checked before anything is computed. Errors: Forbidden, BadRequest."""
     asked = additions.get("save_dir")
-    return data_files(app.settings).relative(asked) if asked else None
+    return app.homes.files().relative(asked) if asked else None
 
 
 def _card_defaults(body: Txt2ImgBody | Img2ImgBody, checkpoint: CheckpointInfo) -> dict[str, Any]:

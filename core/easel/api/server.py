@@ -33,6 +33,7 @@ from easel.api import (
 from easel.api.auth import Credentials, Gatekeeper, is_loopback
 from easel.api.describe import ANSWERS
 from easel.api.extension_routes import Api
+from easel.api.members import Members
 from easel.api.middleware import BodyGuard, CallFrame, HostGuard, Origins, RateLimit
 from easel.api.replay import Replay
 from easel.api.sessions import Sessions
@@ -79,12 +80,8 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
         api.include_router(watch.routes(app.queue))
     else:
         api.include_router(_no_queue(settings.edition))
-    credentials = Credentials.of(settings)
-    sessions = (
-        None
-        if credentials.open
-        else Sessions.of(settings.state_dir, credentials.token, *map(":".join, credentials.passwords))
-    )
+    credentials = Credentials.of(settings) if app.accounts is None else Members.of(app.accounts)
+    sessions = None if credentials.open else Sessions.of(settings.state_dir, *credentials.epoch)
     api.include_router(login.routes(credentials, sessions))
     own_routes = api.own_routes()
     api.serve_extensions(app.extensions)
@@ -96,7 +93,9 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
     return api
 
 
-def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Sessions | None, calls: metrics.Calls) -> None:
+def _guard(
+    app: Easel, api: FastAPI, credentials: Credentials | Members, sessions: Sessions | None, calls: metrics.Calls
+) -> None:
     """Middleware; the last added is the outermost."""
     settings = app.settings
     listed = tuple(one.strip() for one in (settings.cors_allow_origins or "").split(",") if one.strip())

@@ -8,9 +8,10 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse
 
+from easel.api.auth import refuse_unless_operator
 from easel.api.pictures import read_picture
 from easel.api.sdapi_models import InterrogateBody
 from easel.errors import EaselError, NotAvailable, NotFound
@@ -24,8 +25,9 @@ _PATIENCE = 5.0  # seconds that the figures of a busy worker are waited for
 def routes(app: Easel) -> APIRouter:
     """`unload-checkpoint`, `reload-checkpoint`, `memory`, `server-*`, `interrogate`, `create/*`, `train/*`."""
     router = APIRouter(prefix="/sdapi/v1", tags=["server"])
+    operators = [Depends(refuse_unless_operator)]  # what concerns the machine, or everybody
 
-    @router.post("/unload-checkpoint")
+    @router.post("/unload-checkpoint", dependencies=operators)
     async def unload_checkpoint() -> dict[str, Any]:
         """Drop all loaded models, in every worker; the next request loads what it needs."""
         await app.run_everywhere("unload")
@@ -38,14 +40,16 @@ def routes(app: Easel) -> APIRouter:
         await app.run_task("", "load", {"checkpoint": checkpoint.title})
         return {}
 
-    @router.get("/memory")
+    @router.get("/memory", dependencies=operators)
     async def memory() -> dict[str, Any]:
         """Bytes of main memory, this process and its workers together, and of the GPU."""
         return {"ram": await asyncio.to_thread(_ram), "cuda": await _device_memory(app)}
 
     _absent(app, router)
     if app.settings.api_server_stop:
-        _stopping(router)
+        stopping = APIRouter(dependencies=operators)
+        _stopping(stopping)
+        router.include_router(stopping)
     return router
 
 

@@ -125,7 +125,8 @@ def _info(parser: argparse.ArgumentParser) -> Command:
         if deployed.edition == "api":
             print(f"input    {deployed.url}/api/predict/{deployed.name}")
             print(f"sink     {deployed.url}/api/predict/{deployed.name}/sink")
-        print(f"token    {token or 'none: anybody may ask'}")
+        without = "each user's own (easel users)" if deployed.edition == "cluster" else "none: anybody may ask"
+        print(f"token    {token or without}")
         return 0
 
     return command

@@ -13,7 +13,6 @@ from easel.deploy.workers import worker_flags, worker_problems, worker_remarks
 from easel.errors import SettingsError
 from easel.settings import Settings, read_settings
 
-RUNNABLE = ("standard", "api", "serverless")
 _SUFFIXES = {"-standard": "standard", "-api": "api", "-cluster": "cluster", "-cluster-webui": "cluster"}
 _TASK = 2 * 8192  # bytes of memory for a task and its result
 
@@ -221,8 +220,6 @@ def _derived(file: ServiceFile, edition: str, settings: Settings) -> Iterator[Fl
 
 def _remarks(file: ServiceFile, container: Container, edition: str, settings: Settings) -> Iterator[Note]:
     metadata, line = file.metadata, "containers[0].script"
-    if edition not in RUNNABLE:
-        yield Note("metadata.edition", f"the {edition} edition is not available yet: it can be validated, not deployed")
     yield from worker_remarks(file)
     if file.queue and edition != "api":
         yield Note("queue", f"has no effect: the {edition} edition has no queue")

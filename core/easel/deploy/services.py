@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from easel.deploy.bucket import BucketPlace
-from easel.deploy.plan import RUNNABLE, Mount, Plan
+from easel.deploy.plan import Mount, Plan
 from easel.deploy.records import Deployed, Process, State, read_deployed, read_state, write_json, write_state
 from easel.deploy.script import Flag, with_paths, words
 from easel.deploy.service_file import NAME
 from easel.deploy.supervisor import this_machine
-from easel.errors import BadRequest, Conflict, EaselError, NotAvailable, NotFound
+from easel.errors import BadRequest, Conflict, EaselError, NotFound
 from easel.settings import Settings, read_settings
 
 MOST = 1024  # workers
@@ -68,10 +68,8 @@ class Services:
     def deploy(self, plan: Plan, raw: object, deadline: float) -> tuple[Deployed, list[str]]:
         """Make a service and start it; the words are what to know of its storages.
 
-        Errors: NotAvailable (edition), Conflict (name, port or mount path is taken), EaselError (folders).
+        Errors: Conflict (name, port or mount path is taken), EaselError (folders).
         """
-        if plan.edition not in RUNNABLE:
-            raise NotAvailable(f"the {plan.edition} edition is not available yet; there are: {', '.join(RUNNABLE)}")
         with self._changing():
             folder = self.root / "services" / plan.name
             if folder.exists():
@@ -84,7 +82,7 @@ class Services:
                 deployed = replace(_deployed(plan, mapping, data, folder, deadline), buckets=self._buckets(plan))
                 write_json(folder / "service.json", raw)
                 write_json(folder / "deployed.json", asdict(deployed))
-                if not plan.settings.no_auth:
+                if not plan.settings.no_auth and plan.edition != "cluster":  # whose users have their own
                     with os.fdopen(
                         os.open(folder / "token", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii"
                     ) as out:

@@ -23,6 +23,7 @@ from easel.prompt.schedule import Schedule, conditions, schedule
 
 if TYPE_CHECKING:
     from easel.models.checkpoint import LoadedCheckpoint
+    from easel.models.store import ModelFile
     from easel.values.options import Options
     from easel.values.prompt import Adapter
 
@@ -54,6 +55,7 @@ class Encoder:
     width: int
     height: int
     cache: TextCache
+    inversions: tuple[ModelFile, ...] = ()  # that its texts may name
 
     def batch(self, positive: Sequence[str], negative: Sequence[str]) -> TextBatch:
         """One positive and one negative text per picture; PromptSyntaxError, BadRequest (CLIP skip)."""
@@ -96,7 +98,7 @@ class Encoder:
             comma_backtrack=int(self.options.comma_padding_backtrack),
         )
         changes = tuple((one.kind, one.file, one.text_weight, one.dyn_dim) for one in self.adapters if one.text_weight)
-        key = (self.model.info, changes, tuple(self.model.texts.embeddings), texts, options, negative)
+        key = (self.model.info, changes, self.inversions, texts, options, negative)
         return self.cache.get(key, lambda: self.model.encode_texts(texts, options, negative=negative))
 
     def _size(self, *, negative: bool) -> PictureSize:

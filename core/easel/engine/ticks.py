@@ -73,7 +73,7 @@ class TickEngine(Engine):
         self._store = store
         self._bench = Bench(store, cache, placement)
         self._texts = TextCache(options.cached_texts)
-        self._colours: dict[tuple[str, str], Tensor] = {}
+        self._colours: dict[tuple[str, str, str], Tensor] = {}
         self._nan_check, self._reproducible = options.nan_check, options.reproducible
         self._prints = Fingerprints(store.digest)
         self._loop = Loop(
@@ -126,12 +126,12 @@ class TickEngine(Engine):
         first_pass_steps: int = 0,
     ) -> TextBatch:
         """Parse, schedule and encode the texts of one pass; see `Engine.encode_prompts`."""
-        weights = Weights.of(model)
+        weights = Weights.of(self._placed(model))
 
         def encode() -> TextBatch:
             checkpoint = self._bench.use(weights)
             self._use_checkpoint(job, checkpoint)
-            self._bench.give_embeddings(checkpoint)
+            inversions = self._bench.give_embeddings(checkpoint)
             for name in checkpoint.adapters.unmatched:
                 job.warn(f"adapter layer without a place in this checkpoint: {name}")
             batch = Encoder(
@@ -142,6 +142,7 @@ class TickEngine(Engine):
                 width=width,
                 height=height,
                 cache=self._texts,
+                inversions=inversions,
             ).batch(positive, negative)
             for name, file in self._bench.embedding_files(batch.embeddings).items():
                 self._use(job, "embedding", name, file.path)
@@ -152,7 +153,7 @@ class TickEngine(Engine):
 
     def encode_pictures(self, job: Job, model: ModelSpec, pictures: Sequence[NDArray[np.uint8]]) -> LatentBatch:
         """(H, W, 3) uint8 pictures → latents, one per picture; an array given several times is encoded once."""
-        known: dict[int, LatentBatch] = {}
+        model, known = self._placed(model), dict[int, LatentBatch]()
         for picture in pictures:
             if id(picture) not in known:
                 call = Call(job, partial(self._encode_picture, job, model, picture), model.checkpoint)
@@ -174,6 +175,8 @@ class TickEngine(Engine):
         `plan.on_step` is called on the job's own thread; the engine does not wait for it.
         """
         self._loop.refuse_thread()
+        model = self._placed(model)
+        plan = plan if plan.refiner is None else replace(plan, refiner=self._placed(plan.refiner))
         weights = Weights.of(model)
         run = self._loop.call(Call(job, partial(self._begin, job, model, weights, plan), weights), "denoise")
         try:
@@ -188,7 +191,7 @@ class TickEngine(Engine):
 
     def decode(self, job: Job, model: ModelSpec, latents: LatentBatch) -> list[NDArray[np.uint8]]:
         """Latents → (H, W, 3) uint8 pictures; NaNs raise NotANumber. See `LatentBatch.checkpoint`."""
-        model = replace(model, checkpoint=latents.checkpoint or model.checkpoint)
+        model = replace(model, checkpoint=latents.checkpoint) if latents.checkpoint else self._placed(model)
         calls = (Call(job, partial(self._decode_picture, job, model, x), model.checkpoint) for x in latents.pictures)
         return [self._loop.call(call, "decode") for call in calls]
 
@@ -202,7 +205,7 @@ class TickEngine(Engine):
 
     def load(self, job: Job, model: ModelSpec) -> None:
         """Load a model before it is needed; errors: UnknownName, RefusedFile, ModelError."""
-        weights = Weights.of(model)
+        weights = Weights.of(self._placed(model))
         self._loop.call(Call(job, lambda: self._bench.use(weights), weights), "load")
 
     def unload(self, job: Job) -> None:
@@ -231,6 +234,10 @@ class TickEngine(Engine):
         """Stop the engine's thread; whoever waits for it gets an error."""
         self._loop.close()
         self._prints.close()
+
+    def _placed(self, model: ModelSpec) -> ModelSpec:
+        """The model by its file: users may have different files of one name, and share what they have in common."""
+        return replace(model, checkpoint=str(self._bench.look_up(model.checkpoint).path))
 
     @torch.inference_mode()
     def _begin(self, job: Job, model: ModelSpec, weights: Weights, plan: DenoisePlan) -> Run:
@@ -301,7 +308,7 @@ class TickEngine(Engine):
             return self.decode(job, model, latents)
         if kind != "cheap":
             raise BadRequest("unknown kind of preview", field="preview", value=kind, allowed="cheap, full")
-        key = (model.checkpoint, model.vae)
+        key = (model.checkpoint, model.vae, job.user)
         if key not in self._colours:
             self._colours[key] = self._loop.call(
                 Call(job, partial(self._fit_colours, model), model.checkpoint), "decode"

@@ -12,6 +12,7 @@ from easel.engine.latents import LatentBatch
 from easel.engine.weights import Weights
 from easel.errors import JobCancelled
 from easel.values.step import Step
+from easel.values.user import User, acting_as
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,8 @@ class Call(Generic[T]):
         """On the engine's thread: run the function."""
         try:
             self.job.raise_if_cancelled()
-            self._outcome = (self.function(),)
+            with acting_as(User(self.job.user)):
+                self._outcome = (self.function(),)
         except BaseException as error:  # noqa: BLE001 - it belongs to the thread that asked
             self._outcome = error
 

@@ -75,7 +75,7 @@ class Bench:
         """The file behind a checkpoint's name; UnknownName, RefusedFile, ModelError."""
         info = self._store.checkpoint(checkpoint)
         self._sizes[info.path] = self.describe(info).bytes
-        self._infos[checkpoint] = info
+        self._infos[checkpoint] = self._infos[str(info.path)] = info
         return info
 
     def describe(self, info: CheckpointInfo) -> Described:
@@ -142,12 +142,13 @@ class Bench:
         """Wait for the device; raises what went wrong on it meanwhile."""
         finish(self.placement.device)
 
-    def give_embeddings(self, model: LoadedCheckpoint) -> None:
-        """Let prompts name the textual inversions that are on disk by now."""
+    def give_embeddings(self, model: LoadedCheckpoint) -> tuple[ModelFile, ...]:
+        """Let prompts name the textual inversions that are on disk by now; they are returned."""
         files = self._store.files("embedding")
         if self._embeddings.get(model.info.path) != files:
             model.texts.use_embeddings(load_embeddings(files, model.texts.widths)[0])
             self._embeddings[model.info.path] = files
+        return files
 
     def embedding_files(self, names: Iterable[str]) -> dict[str, ModelFile]:
         """The files of textual inversions, by name."""

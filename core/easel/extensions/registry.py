@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +60,7 @@ class Registry:
 
     def __post_init__(self) -> None:
         """Begin with a set without any plugin."""
+        self.left_out: Callable[[], Collection[str]] = tuple  # those that the acting user does without
         self.changed: Callable[[], None] = lambda: None  # told after every change, in the order of the changes
         self.watch = Watch()
         self.watch.tell = self.note
@@ -78,12 +79,17 @@ class Registry:
 
     @property
     def hooks(self) -> Hooks:
-        """The set in force now."""
-        return self._sets.hooks
+        """The set in force now, for the acting user."""
+        return self._sets.select(self.selection())
 
     def keep(self) -> AbstractContextManager[Hooks]:
-        """The set in force now, kept alive meanwhile, for what is no job."""
-        return self._sets.hold()
+        """The same, kept alive meanwhile, for what is no job."""
+        return self._sets.hold(self.selection())
+
+    def selection(self) -> Selection:
+        """Which of those that are on the acting user wants; None: all."""
+        left_out = () if self.common else self.left_out()
+        return self._selected(set(self._sets.hooks.extensions) - set(left_out)) if left_out else None
 
     def hold(self, selection: Selection = None) -> AbstractContextManager[Hooks]:
         """A user's set, kept alive while a job runs with it. Errors: NotAvailable without a required extension."""
@@ -412,7 +418,11 @@ class Registry:
     def _status(self, entry: Entry) -> ExtensionStatus:
         name = entry.found.name
         titles = tuple(one.script.title for one in self.hooks.scripts.owned if one.extension == name)
-        return entry.status(required=name in self.required, scripts=titles if entry.instance else ())
+        status = entry.status(required=name in self.required, scripts=titles if entry.instance else ())
+        chosen = self.selection()
+        if status.state is not State.ENABLED or chosen is None or name in chosen:
+            return status
+        return replace(status, state=State.DISABLED, reason="left out by you", scripts=())
 
     def _settled(self, name: str) -> ExtensionStatus:
         self._sets.shut_down_unused()

@@ -96,6 +96,10 @@ class Sets:
             part = whole.parts.get(key)
         if part is None:
             part = whole.build([one for one in whole.extensions if one.name in key])
+            part = part.with_pages(
+                tuple(one for one in whole.hooks.routers if one.extension in key),
+                tuple(one for one in whole.hooks.tabs if one.extension in key),
+            )
             with self._lock:
                 if len(whole.parts) >= _PARTS:
                     whole.parts.clear()  # whoever works with one keeps it

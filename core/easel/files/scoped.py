@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +42,20 @@ class ScopedFiles:
 
     Errors: Forbidden (leaves the root, a link, a denied subtree, read-only), NotFound, BadRequest (not a possible
     name), Conflict (there is something already), DiskFull. Messages name the path as it was given, never where the
-    root is.
+    root is. `room` is told how many bytes come, where that is known, before files grow; it may refuse them.
     """
 
     def __init__(
-        self, root: Path, denied: Iterable[str] = (), *, named: Path | None = None, read_only: Iterable[Path] = ()
+        self,
+        root: Path,
+        denied: Iterable[str] = (),
+        *,
+        named: Path | None = None,
+        read_only: Iterable[Path] = (),
+        room: Callable[[int], None] = lambda coming: None,
     ) -> None:
         """`named`: what people call the root; `read_only`: storages, by those names, in which nothing is changed."""
-        self._denied, self._read_only = tuple(denied), tuple(read_only)
+        self._denied, self._read_only, self._room = tuple(denied), tuple(read_only), room
         self._walls = Walls(root, self._denied)
         self.root = self._walls.root
         self._given = root
@@ -57,7 +63,13 @@ class ScopedFiles:
 
     def without(self, *denied: str) -> ScopedFiles:
         """The same files with more denied subtrees."""
-        return ScopedFiles(self._given, (*self._denied, *denied), named=self._named, read_only=self._read_only)
+        return ScopedFiles(
+            self._given,
+            (*self._denied, *denied),
+            named=self._named,
+            read_only=self._read_only,
+            room=self._room,
+        )
 
     @staticmethod
     def check_portable(path: str) -> None:
@@ -164,6 +176,7 @@ class ScopedFiles:
         if not parts_of(path):
             raise BadRequest("a file name is needed", field="path", value=path)
         self._refuse_read_only(path)
+        self._room(0)
         with self._walls.parent(path, make=True) as (folder, name):
             temporary = f"{TEMPORARY}{secrets.token_hex(8)}.tmp"
             handle = os.open(temporary, NEW_FILE, 0o666, dir_fd=folder)
@@ -185,6 +198,7 @@ class ScopedFiles:
         Errors: Conflict when the file has another length.
         """
         self._refuse_read_only(path)
+        self._room(len(data))
         with self._walls.parent(path, make=at == 0) as (folder, name):
             made = os.O_CREAT if at == 0 else 0
             handle = os.open(name, os.O_WRONLY | made | CAREFUL, 0o666, dir_fd=folder)
@@ -237,6 +251,7 @@ class ScopedFiles:
         self._refuse_into_itself(old, new)
         self._walls.refuse_above_denied(parts_of(new), new)
         if not self.stat(old).folder:
+            self._room(self.stat(old).size)
             with self.open(old) as source, self.writing(new, replace=replace) as target:
                 shutil.copyfileobj(source, target, _BLOCK)
             return

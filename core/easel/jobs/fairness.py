@@ -6,6 +6,7 @@ user who is waiting or running, so that nobody can save up credit.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -27,9 +28,10 @@ class FairQueue(Generic[T]):
         line = self._lines.setdefault(user, deque())
         line.appendleft(item) if front else line.append(item)
 
-    def take(self) -> T | None:
-        """The next item: of the least served user, counting what is running now as a little service."""
-        waiting = [user for user, line in self._lines.items() if line]
+    def take(self, most: float = math.inf) -> T | None:
+        """The next item: of the least served user with fewer than `most` taken and not yet finished; those come first
+        who have the fewest of these."""
+        waiting = [user for user, line in self._lines.items() if line and self._active.get(user, 0) < most]
         if not waiting:
             return None
         user = min(waiting, key=lambda name: (self._active.get(name, 0), self._service.get(name, 0.0)))
@@ -60,6 +62,10 @@ class FairQueue(Generic[T]):
         if not line:
             del self._lines[user]
         return True
+
+    def count(self, user: str) -> int:
+        """A user's items in line."""
+        return len(self._lines.get(user, ()))
 
     def __iter__(self) -> Iterator[T]:
         for line in self._lines.values():

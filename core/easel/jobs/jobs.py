@@ -39,6 +39,7 @@ class Jobs:
         self,
         *,
         max_in_flight: int = 8,
+        left_to_others: int = 0,
         max_waiting: int = 1000,
         max_delivery: int = 1,
         deadline: float = 3600.0,
@@ -52,10 +53,12 @@ class Jobs:
     ) -> None:
         """`service` is this one's name; `enter` takes lines and shifts for the ledger.
 
-        `max_in_flight` jobs are given to a worker at once; `deadline` is in seconds from the start of a job,
-        `phase_deadline` from the last sign of progress in its worker; `max_delivery` how often a lost worker's job is
-        tried; `warm_kept` how many checkpoints a worker keeps; `kept_bytes` how much of finished jobs' pictures."""
+        `max_in_flight` jobs are given to a worker at once; so many of all places one user leaves to others
+        (`left_to_others`); `deadline` is in seconds from the start of a job, `phase_deadline` from the last sign of
+        progress in its worker; `max_delivery` how often a lost worker's job is tried; `warm_kept` how many checkpoints
+        a worker keeps; `kept_bytes` how much of finished jobs' pictures."""
         self._max_in_flight, self._max_waiting = max_in_flight, max_waiting
+        self._left_to_others = left_to_others
         self._max_delivery, self._deadline, self._phase_deadline = max_delivery, deadline, phase_deadline
         self._warm_kept = warm_kept
         self._service, self._enter = service, enter
@@ -119,7 +122,7 @@ class Jobs:
                 return earlier
             if self._closed.is_set():
                 raise JobRefused("the service is shutting down")
-            if len(self._queue) >= self._max_waiting:
+            if self._queue.count(user) >= self._max_waiting:  # each user's own line: nobody fills up another's
                 raise JobRefused(f"{self._max_waiting} jobs are waiting already; try again later")
             place = next((one for one in self._places if one.worker is to), None) if to else None
             if to is not None and place is None:
@@ -178,10 +181,10 @@ class Jobs:
         with self._lock:
             return [record.job for record in self._running.values()]
 
-    def waiting(self) -> list[Job]:
-        """Jobs in line."""
+    def waiting(self, user: str | None = None) -> list[Job]:
+        """Jobs in line (of `user`)."""
         with self._lock:
-            return [record.job for record in self._queue]
+            return [record.job for record in self._queue if user is None or record.job.user == user]
 
     def all(self) -> list[Job]:
         """Every job that is known, the newest last; finished ones for a while."""
@@ -193,9 +196,10 @@ class Jobs:
         with self._lock:
             return self._finished.kept()
 
-    def find(self, name: str) -> Job | None:
-        """The newest job with this id or client's name, finished ones included for a while."""
-        return next((job for job in reversed(self.all()) if name in (job.id, job.name)), None)
+    def find(self, name: str, user: str | None = None) -> Job | None:
+        """The newest job with this id or client's name (of `user`), finished ones included for a while."""
+        mine = (job for job in reversed(self.all()) if user is None or job.user == user)
+        return next((job for job in mine if name in (job.id, job.name)), None)
 
     def outcome(self, job: Job) -> Result | EaselError | None:
         """What a finished job came to, as far as that is kept; None before. Errors: NotFound."""
@@ -382,7 +386,8 @@ class Jobs:
         while True:
             with self._lock:  # around the places too: a job given away after `lost` looked would be nobody's
                 room = any(one.jobs < self._max_in_flight for one in self._places)
-                record = self._queue.take() if room and not self._closed.is_set() else None
+                most = max(1, len(self._places) * self._max_in_flight - self._left_to_others)
+                record = self._queue.take(most) if room and not self._closed.is_set() else None
                 if record is None:
                     return
                 place = choose(self._places, record.job.request.checkpoint, self._max_in_flight)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ from easel.errors import EaselError, RefusedFile, UnknownName
 from easel.models.families import read_checkpoint
 from easel.models.hashes import HashCache, old_hash
 from easel.models.layout import PICKLES, is_diffusers_folder, is_net_folder, pickle_reason, read_layout, read_net
+from easel.values.user import acting_user
 
 Kind = Literal["checkpoint", "vae", "lora", "embedding", "controlnet", "hypernetwork", "upscaler"]
 FOLDERS: Mapping[Kind, tuple[str, ...]] = {
@@ -78,6 +79,7 @@ class CheckpointInfo(ModelFile):
 
 
 File = TypeVar("File", bound=ModelFile)
+Roots = Mapping[Kind, Sequence[Path]]
 Seen = tuple[Kind, Path, int, int]  # a file with size and time of change
 
 
@@ -85,7 +87,8 @@ class ModelStore:
     """The models of a data folder and of extra roots, read when first asked for; `refresh` reads the folders again.
 
     `models_dir` stands in for `data_dir/models`; `extra` adds roots by kind (`--ckpt-dir` …). With `hashing` off no
-    hash is computed or shown. `hash_file` keeps hashes across starts.
+    hash is computed or shown. `hash_file` keeps hashes across starts. `people` says which folders a user's models come
+    from, by name: then everybody sees the models of the acting user; where nobody acts, those of the service.
     """
 
     def __init__(
@@ -96,15 +99,17 @@ class ModelStore:
         extra: Mapping[Kind, Sequence[Path]] | None = None,
         hashing: bool = True,
         hash_file: Path | None = None,
+        people: Callable[[str], Roots] | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.hashing = hashing
-        self._roots = {
+        self._people = people
+        self._roots: Roots = {
             kind: (*(self._folder(folder, models_dir) for folder in folders), *(extra or {}).get(kind, ()))
             for kind, folders in FOLDERS.items()
         }
         self._hashes = HashCache(hash_file)
-        self._files: dict[Kind, tuple[ModelFile, ...]] = {}
+        self._files: dict[str, dict[Kind, tuple[ModelFile, ...]]] = {}  # by user
         self._extras: dict[Kind, tuple[ModelFile, ...]] = {}
         self._seen: dict[Seen, ModelFile] = {}
 
@@ -120,14 +125,25 @@ class ModelStore:
             (self.data_dir / folder).mkdir(parents=True, exist_ok=True)
 
     def refresh(self) -> None:
-        """Look at the disk again; only files that are new or changed are opened."""
-        seen: dict[Seen, ModelFile] = {}
-        files = {kind: tuple(self._scan(kind, self._roots[kind], seen)) for kind in FOLDERS}
+        """Look at the disk again, for the acting user (nobody: for all); only new and changed files are opened."""
+        viewer = self._viewer()
+        seen = dict(self._seen) if viewer else {}  # of others too
+        files = {
+            **self._files,
+            **{name: self._look(name, seen) for name in ({viewer} if viewer else {*self._files, ""})},
+        }
         self._extras = {
             kind: tuple(self._scan(kind, [EXTRAS / folder for folder in folders], seen))
             for kind, folders in FOLDERS.items()
         }
         self._files, self._seen = files, seen
+
+    def _viewer(self) -> str:
+        return acting_user().name if self._people is not None else ""
+
+    def _look(self, name: str, seen: dict[Seen, ModelFile]) -> dict[Kind, tuple[ModelFile, ...]]:
+        roots = self._people(name) if self._people is not None and name else self._roots
+        return {kind: tuple(self._scan(kind, roots[kind], seen)) for kind in FOLDERS}
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """All checkpoints, refused ones too; the embedded starter alone while there is no usable one."""
@@ -216,9 +232,9 @@ class ModelStore:
         return replace(file, sha256=self._hashes.known(file.path))
 
     def _listed(self, kind: Kind) -> tuple[ModelFile, ...]:
-        if not self._files:
+        if (viewer := self._viewer()) not in self._files:
             self.refresh()
-        return self._files[kind]
+        return self._files[viewer][kind]
 
     def _scan(self, kind: Kind, roots: Iterable[Path], seen: dict[Seen, ModelFile]) -> Iterator[ModelFile]:
         taken: set[str] = set()
@@ -230,7 +246,7 @@ class ModelStore:
                 taken.add(filename)
                 state = path.stat()
                 key = (kind, path, state.st_size, state.st_mtime_ns)
-                seen[key] = self._seen.get(key) or _describe(kind, filename, path)
+                seen[key] = seen.get(key) or self._seen.get(key) or _describe(kind, filename, path)
                 yield seen[key]
 
 

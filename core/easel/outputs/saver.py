@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from easel.files import ScopedFiles
 from easel.hookspecs import hookimpl
 from easel.imaging.encode import MAX_SIDE, encode, format_of, holds
@@ -13,13 +15,13 @@ from easel.values.job import Job
 
 
 class OutputSaver:
-    """The last `save_image`: `files` is the data folder, without what users may not name.
+    """The last `save_image`: `files` gives the data folder of the job's user, without what users may not name.
 
     Errors: Forbidden (a `save_dir` outside), UnknownName (format), EaselError (disk full, read-only). A file is there
     whole or not at all.
     """
 
-    def __init__(self, files: ScopedFiles, journal: Journal) -> None:
+    def __init__(self, files: Callable[[], ScopedFiles], journal: Journal) -> None:
         self._files, self._journal = files, journal
 
     @hookimpl(trylast=True)
@@ -59,20 +61,20 @@ class OutputSaver:
         )
 
     def _save(self, image: Image, job: Job, extension: str, data: bytes) -> str:
-        asked = job.request.output.save_dir
-        folder = self._files.relative(asked) if asked else "outputs"
+        asked, files = job.request.output.save_dir, self._files()
+        folder = files.relative(asked) if asked else "outputs"
         stem = picture_path(image, job)
-        path = self._files.relative(f"{folder}/{stem}.{extension}".removeprefix("/"))
+        path = files.relative(f"{folder}/{stem}.{extension}".removeprefix("/"))
         if job.request.output.journal:
             self._journal.note(job.id, path)
         killpoint("saving")
-        self._files.write(path, data)
+        files.write(path, data)
         killpoint("saved")
         if job.request.options.save_txt and image.kind == "result":
             text = f"{path.removesuffix(extension)}txt"
             if job.request.output.journal:
                 self._journal.note(job.id, text)
-            self._files.write(text, f"{image.infotext}\n".encode())
+            files.write(text, f"{image.infotext}\n".encode())
         return path
 
 

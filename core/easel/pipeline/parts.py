@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 
@@ -31,7 +32,7 @@ def run_parts(
     elif workers:
         with ThreadPoolExecutor(max_workers=workers, thread_name_prefix=f"job-{job.id[:8]}") as pool:
             for _ in range(workers):
-                pool.submit(parts.work)
+                pool.submit(copy_context().run, parts.work)  # each acts as the job's user
     return parts.finish()
 
 

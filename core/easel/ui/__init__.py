@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def page_of(app: Easel) -> PageMount:
     """The page of a service. Importing gradio takes seconds, so that happens with the first build."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would ask servers elsewhere; read when it is imported
-    os.environ["GRADIO_TEMP_DIR"] = str(app.settings.state_dir / "page")  # uploads and what is shown
+    files = app.service.state_dir / "page"
+    os.environ["GRADIO_TEMP_DIR"] = str(files)  # uploads and what is shown
 
     def make() -> App:
         warnings.filterwarnings("ignore", "Couldn't find ffmpeg")  # for sounds, which the page has none of
@@ -29,5 +30,5 @@ def page_of(app: Easel) -> PageMount:
 
         return asyncio.run(in_a_loop())
 
-    mount = PageMount(make)
+    mount = PageMount(make, apart=app.accounts is not None, shows=lambda: app.extensions.hooks, files=files)
     return mount

@@ -10,6 +10,7 @@ from easel.errors import EaselError
 from easel.extensions.form import form
 from easel.extensions.status import ExtensionStatus, State
 from easel.ui.markup import Html, field, joined, tag
+from easel.values.user import acting_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,10 +85,14 @@ def details(page: Page, name: str) -> Html:
         tag("p", text(status.summary)),
         release if status.state is State.QUARANTINED else "",
         tag("dl", *_facts(page, status, facts["origin"])),
-        joined(_faults(page, name)),
-        _settings(page, name),
+        *((joined(_faults(page, name)), _settings(page, name)) if _operates(page) else ()),
         class_="easel-panel",
     )
+
+
+def _operates(page: Page) -> bool:
+    """Faults and settings are for who runs the service; of users, operators."""
+    return page.app.accounts is None or acting_user().admin
 
 
 def _facts(page: Page, one: ExtensionStatus, origin: str) -> Iterator[Html]:

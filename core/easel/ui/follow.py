@@ -42,7 +42,7 @@ async def follow(page: Page, job: Job) -> AsyncIterator[str]:
 def _progress(page: Page, job: Job, state: JobState) -> str:
     told, fraction = job.progress, job.progress.fraction
     if state is JobState.QUEUED:
-        line = [one.id for one in page.app.jobs.waiting()]
+        line = [one.id for one in page.app.jobs.waiting(job.user)]
         place = line.index(job.id) + 1 if job.id in line else 1
         text = f"{page.text('In queue')}: {place}/{max(len(line), 1)}"
         if page.app.jobs.bare:

@@ -93,8 +93,8 @@ def opened(image: SavedImage) -> Pillow.Image:
 
 def own_job(app: Easel, user: User, job_id: str) -> Job:
     """One of the user's jobs. Errors: NotFound."""
-    job = app.jobs.find(job_id) if job_id else None
-    if job is None or not (user.admin or job.user == user.name):
+    job = app.jobs.find(job_id, None if user.admin else user.name) if job_id else None
+    if job is None:
         raise NotFound("there is no such job")
     return job
 

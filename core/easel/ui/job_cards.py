@@ -27,7 +27,7 @@ def cards(page: Page, jobs: Sequence[Job]) -> Html:
     """The newest of these jobs, which come the newest first."""
     if not jobs:
         return tag("p", page.text("No jobs yet: what you make appears here."), class_="easel-quiet")
-    line = [job.id for job in page.app.jobs.waiting()]
+    line = [job.id for job in page.app.jobs.waiting(jobs[0].user)]
     return tag("div", *(_card(page, job, line) for job in jobs[:_SHOWN]), class_="easel-jobs")
 
 

@@ -3,6 +3,9 @@
 Every build of the page lives below a prefix of its own (`/page/<id>/`). A reload makes a new build, which whoever opens
 `/` from then on gets; pages that are open keep theirs, and a build goes when the last of them has been closed for a
 while. Who may call was decided before (`Gatekeeper`); here stands which of gradio's routes exist at all.
+
+On a service with users (`apart`) everybody has builds of their own, made when they open the page: in their language,
+with their models and extensions. Nobody else reaches a build, and so neither its sessions nor its files.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import contextvars
 import json
 import logging
 import mimetypes
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,6 +32,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Message, Receive, Scope, Send
 
 from easel.errors import Forbidden, NotFound, TooLarge
+from easel.values.user import User, acting_as, acting_user
 
 if TYPE_CHECKING:
     from gradio.routes import App
@@ -37,6 +42,7 @@ _FILES = ("/assets/", "/static/")  # of gradio's own; the same in every build
 _NAMES = ("/theme.css", "/manifest.json", "/favicon.ico")
 _READ = ("/config", "/gradio_api/info", "/gradio_api/startup-events", "/gradio_api/queue/data", *_NAMES)
 _READ_BELOW = ("/gradio_api/heartbeat/", "/gradio_api/file=", *_FILES)
+_FILE = "/gradio_api/file="
 _ASK = tuple(
     f"/gradio_api/{name}" for name in ("queue/join", "run/predict", "upload", "cancel", "reset", "component_server")
 )
@@ -52,16 +58,24 @@ class Build:
 
     id: str
     app: App
+    owner: str  # "": everybody
+    made_with: object  # the extensions that it shows
     pages: int = 0  # that are open: each holds one event stream open
     used: float = field(default_factory=time.monotonic)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class PageMount(BaseRoute):
-    """The page as one route of the service. `make` builds a page, in a thread."""
+    """The page as one route of the service. `make` builds a page, in a thread, for the acting user.
 
-    def __init__(self, make: Callable[[], App]) -> None:
-        self._make = make
+    `apart`: each user has pages of their own; `shows` is what makes one out of date, `files` where theirs are kept.
+    """
+
+    def __init__(
+        self, make: Callable[[], App], *, apart: bool = False, shows: Callable[[], object], files: Path
+    ) -> None:
+        self._make, self._apart, self._shows, self._files = make, apart, shows, files
+        self._opening = asyncio.Lock()
         self._builds: dict[str, Build] = {}
         self._lives: set[asyncio.Task[None]] = set()
         self._streams: set[asyncio.Task[None]] = set()
@@ -78,7 +92,7 @@ class PageMount(BaseRoute):
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
         """Begin the first build, beside whatever else the service does; who asks for the page meanwhile waits."""
         self._loop = asyncio.get_running_loop()
-        self._first = asyncio.create_task(self._begin())
+        self._first = None if self._apart else asyncio.create_task(self._begin())
         try:
             yield
         finally:
@@ -94,21 +108,32 @@ class PageMount(BaseRoute):
         """`reload` for other threads, which wait for it. Errors: the same."""
         if self._loop is not None:
             fresh = contextvars.Context()  # gradio marks that of a listener, in which components are no part of a page
-            fresh.run(asyncio.run_coroutine_threadsafe, self.reload(), self._loop).result()
+            fresh.run(asyncio.run_coroutine_threadsafe, self.reload(acting_user()), self._loop).result()
 
-    async def reload(self) -> None:
-        """Make a new build, for whoever loads the page from now on. Errors: what building raises; all stays then."""
+    async def reload(self, user: User | None = None) -> None:
+        """Make a new build, for whoever (of users: the acting one) loads the page from now on.
+
+        Errors: what building raises; all stays then.
+        """
         async with self._reloading:
-            begin, name = time.perf_counter(), secrets.token_hex(6)
-            app = await asyncio.to_thread(self._make)
-            build, ready = Build(name, app), asyncio.Event()
-            life = asyncio.create_task(_live(build, ready))
-            self._lives.add(life)
-            life.add_done_callback(self._lives.discard)
-            await ready.wait()
-            self._builds[name] = build
-            log.info("the page is ready (%.1f s)", time.perf_counter() - begin)
+            with acting_as(user or acting_user()):
+                await self._build()
         self._drop_unused()
+
+    async def _build(self) -> None:
+        begin, name = time.perf_counter(), secrets.token_hex(6)
+        made_with = self._shows()
+        app = await asyncio.to_thread(self._make)
+        owner = acting_user().name if self._apart else ""
+        if owner:
+            _keep_files(app, self._files / owner)
+        build, ready = Build(name, app, owner, made_with), asyncio.Event()
+        life = asyncio.create_task(_live(build, ready))
+        self._lives.add(life)
+        life.add_done_callback(self._lives.discard)
+        await ready.wait()
+        self._builds[name] = build
+        log.info("the page is ready (%.1f s)", time.perf_counter() - begin)
 
     def end_streams(self) -> None:
         """The service stops: end the event streams, which pages that are open would hold for ever."""
@@ -140,7 +165,7 @@ class PageMount(BaseRoute):
         if path.startswith("/page/"):
             name, _, rest = path.removeprefix("/page/").partition("/")
             build, rest = self._builds.get(name), f"/{rest}"
-            if build is None:
+            if build is None or (self._apart and build.owner != scope["state"]["user"].name):
                 raise NotFound("this page is out of date: load it again")
             if not _allowed(scope["method"], rest):
                 raise NotFound("the page has no such route")
@@ -151,7 +176,9 @@ class PageMount(BaseRoute):
             await asset(scope, receive, send)
             return
         if scope["method"] == "POST" and rest != "/gradio_api/upload":
-            receive = _replay(await _checked(receive))
+            receive = _replay(await _checked(receive, self._own(build)))
+        if rest.startswith(_FILE):
+            _refuse_foreign(rest.removeprefix(_FILE), self._own(build))
         if rest.startswith(_FILES):
             send = _kept(send)
         root = f"{scope.get('root_path', '')}/page/{build.id}"
@@ -191,17 +218,34 @@ class PageMount(BaseRoute):
         if not stream.cancelled():
             stream.result()
 
+    def _own(self, build: Build) -> Path | None:
+        """The one folder whose files the pages of a build may name; None: gradio decides."""
+        return self._files / build.owner if self._apart else None
+
     async def _current(self) -> Build:
-        """The newest build; waits for the first."""
+        """The newest build (of users: the acting one's, which is made when it is needed); waits for the first."""
+        if self._apart:
+            async with self._opening:
+                if (found := self._newest(acting_user().name)) is None:
+                    await self.reload()
+                    found = self._newest(acting_user().name)
+            if found is None:
+                raise HTTPException(503, "the page could not be built; see the server's log")
+            return found
         if not self._builds and self._first is not None:
             await asyncio.wait({self._first})
         if not self._builds:
             raise HTTPException(503, "the page could not be built; see the server's log")
         return next(reversed(self._builds.values()))
 
+    def _newest(self, owner: str) -> Build | None:
+        """A user's newest build, if it shows their extensions as they are now."""
+        mine = [build for build in self._builds.values() if build.owner == owner]
+        return mine[-1] if mine and mine[-1].made_with is self._shows() else None
+
     def _drop_unused(self) -> None:
-        oldest = time.monotonic() - _IDLE
-        for build in list(self._builds.values())[:-1]:
+        oldest, builds = time.monotonic() - _IDLE, list(self._builds.values())
+        for build in builds if self._apart else builds[:-1]:
             if build.pages == 0 and build.used < oldest:
                 build.ended.set()
                 del self._builds[build.id]
@@ -231,8 +275,22 @@ def _allowed(method: str, path: str) -> bool:
     return method == "POST" and path.rstrip("/") in _ASK
 
 
-async def _checked(receive: Receive) -> bytes:
-    """The body of an event. What it names as a file must be one of the page's: gradio would fetch a URL.
+def _keep_files(app: App, folder: Path) -> None:
+    """Let a build keep uploads and pictures in a folder of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    app.uploaded_file_dir = str(folder)
+    for block in (app.get_blocks(), *app.get_blocks().blocks.values()):
+        block.GRADIO_CACHE = str(folder)
+
+
+def _refuse_foreign(path: str, own: Path | None) -> None:
+    """Errors: Forbidden, for a file that is not in the folder."""
+    if own is not None and not Path(os.path.normpath(path)).is_relative_to(own):
+        raise Forbidden("this is no file of this page")
+
+
+async def _checked(receive: Receive, own: Path | None) -> bytes:
+    """The body of an event. What it names as a file must be one of the page's (in `own`): gradio would fetch a URL.
 
     Errors: TooLarge, Forbidden.
     """
@@ -253,6 +311,8 @@ async def _checked(receive: Receive) -> bytes:
         said = None  # gradio answers that it is no JSON
     if any("://" in path[:16] or path.startswith("//") for path in _named_files(said)):
         raise Forbidden("a URL is no file of this page")
+    for path in _named_files(said):
+        _refuse_foreign(path, own)
     return body
 
 

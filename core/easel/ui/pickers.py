@@ -54,8 +54,8 @@ def connect_pickers(page: Page, blocks: gr.Blocks, refresh: gr.Button) -> None:
         return [gr.Dropdown(choices=choices.checkpoints(page.app)), gr.Dropdown(choices=choices.vaes(page.app))]
 
     def keep(title: str, vae: str, request: gr.Request) -> None:
-        if page.user(request).name or not title:
-            return
+        if (page.user(request).name and page.app.accounts is None) or not title:
+            return  # of users, each has options of their own
         settings = page.app.settings
         frozen = frozenset(name.strip() for name in (settings.freeze_specific_settings or "").split(","))
         try:

@@ -10,6 +10,7 @@ from easel.errors import EaselError
 from easel.pipeline.road import Road
 from easel.values.job import Job
 from easel.values.result import Result
+from easel.values.user import User, acting_as
 from easel.worker.messages import Done, Failed, Progressed
 
 log = logging.getLogger("easel.worker")
@@ -41,7 +42,8 @@ class JobHost:
     def _run(self, job: Job) -> None:
         outcome: Result | EaselError
         try:
-            outcome = self._road.run(job)
+            with acting_as(User(job.user)):
+                outcome = self._road.run(job)
         except EaselError as error:
             outcome = error
         except BaseException as error:  # also SystemExit: whatever a job raises ends that job alone

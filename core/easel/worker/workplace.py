@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from easel.egress import EgressLog, guard
@@ -13,16 +12,17 @@ from easel.extensions.finder import installed_roots, standard_roots
 from easel.extensions.quarantine import Quarantine
 from easel.extensions.registry import Registry
 from easel.fetching import Fetcher
-from easel.files import ScopedFiles
 from easel.imaging.faces import FaceRestorer
 from easel.imaging.upscale import Upscaler, all_upscalers
-from easel.models.store import Kind, ModelStore
+from easel.models.store import ModelStore
 from easel.outputs.journal import Journal
 from easel.outputs.saver import OutputSaver
 from easel.pipeline.pictures import Pictures
 from easel.pipeline.road import Road
 from easel.pipeline.upkeep import Upkeep
 from easel.settings import Settings
+from easel.users.homes import Homes
+from easel.values.user import acting_user
 
 # What keeps libraries from asking hubs and from reporting home: a service answers to its operator alone.
 _QUIET = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY", "DO_NOT_TRACK")
@@ -30,13 +30,21 @@ _QUIET = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY",
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What extensions get as `app` in a worker: `settings`, `store`, `upscalers`, `face_restorers`, `fetcher`."""
+    """What extensions get as `app` in a worker: `settings`, `store`, `upscalers`, `face_restorers`, `fetcher`.
 
-    settings: Settings
+    Of users, each has settings and models of their own: those of the job that is being worked on.
+    """
+
+    homes: Homes
     store: ModelStore
     engine: Engine
     extensions: Registry
     road: Road
+
+    @property
+    def settings(self) -> Settings:
+        """As the user of the present job has them."""
+        return self.homes.settings
 
     @property
     def face_restorers(self) -> tuple[FaceRestorer, ...]:
@@ -52,12 +60,13 @@ class Workplace:
     @property
     def fetcher(self) -> Fetcher:
         """How to get what a URL in a request names."""
-        return fetcher(self.settings)
+        return fetcher(self.homes.service)
 
     def refresh(self) -> None:
         """Look at the model folders again."""
         self.store.refresh()
-        self.extensions.refresh()
+        if not (self.homes.apart and acting_user().name):  # a user's models are no extension's business
+            self.extensions.refresh()
 
     def close(self) -> None:
         """Stop the engine and the extensions."""
@@ -67,29 +76,7 @@ class Workplace:
 
 def model_store(settings: Settings) -> ModelStore:
     """The model store that the settings describe."""
-    folders: dict[Kind, tuple[Path | None, ...]] = {
-        "checkpoint": (settings.ckpt_dir,),
-        "vae": (settings.vae_dir,),
-        "lora": (settings.lora_dir, settings.lyco_dir_backcompat),
-        "embedding": (settings.embeddings_dir,),
-        "controlnet": (settings.controlnet_dir,),
-        "hypernetwork": (settings.hypernetwork_dir,),
-        "upscaler": (
-            settings.esrgan_models_path,
-            settings.realesrgan_models_path,
-            settings.bsrgan_models_path,
-            settings.dat_models_path,
-            settings.scunet_models_path,
-            settings.swinir_models_path,
-        ),
-    }
-    return ModelStore(
-        settings.data_dir,
-        models_dir=settings.models_path,
-        extra={kind: tuple(path for path in paths if path) for kind, paths in folders.items()},
-        hashing=not settings.no_hashing,
-        hash_file=settings.state_dir / "hashes.json",
-    )
+    return Homes(settings).store()
 
 
 def fetcher(settings: Settings) -> Fetcher:
@@ -127,23 +114,10 @@ def extension_registry(settings: Settings) -> Registry:
         disabled=() if settings.filebrowser else ("filebrowser",),
         environment=os.environ,
         common=bool(settings.root_extensions),
-        shared=lambda: data_files(settings),
+        shared=Homes(settings).files,
         fetcher=fetcher(settings),
         quarantine=Quarantine(settings.quarantine_failures, settings.quarantine_losses),
         patience=settings.extension_patience,
-    )
-
-
-def data_files(settings: Settings) -> ScopedFiles:
-    """The data folder as clients may name files in it: without state, extensions' code and users' folders."""
-    denied = ["extensions", "users"]
-    if settings.state_dir.is_relative_to(settings.data_dir):
-        denied.append(str(settings.state_dir.relative_to(settings.data_dir)))
-    return ScopedFiles(
-        settings.data_dir,
-        denied=tuple(denied),
-        named=settings.data_name,
-        read_only=[Path(one).absolute() for one in settings.read_only],
     )
 
 
@@ -188,8 +162,8 @@ def _device(settings: Settings) -> str:
 
 def assemble(settings: Settings, store: ModelStore, engine: Engine, extensions: Registry | None = None) -> Workplace:
     """Extensions (default: those that the settings allow) and road around an engine."""
-    extensions = extensions or extension_registry(settings)
-    extensions.load([Pictures(), Upkeep(), OutputSaver(data_files(settings), journal(settings))])
-    workplace = Workplace(settings, store, engine, extensions, Road(engine, extensions.hold))
+    extensions, homes = extensions or extension_registry(settings), Homes(settings)
+    extensions.load([Pictures(), Upkeep(), OutputSaver(homes.files, journal(settings))])
+    workplace = Workplace(homes, store, engine, extensions, Road(engine, extensions.hold))
     extensions.start(workplace)
     return workplace

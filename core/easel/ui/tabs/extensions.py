@@ -43,8 +43,9 @@ def _installed(page: Page) -> Any:
     text = gr.Markdown(elem_id="easel-readme", elem_classes="easel-readme")
 
     def act(event: gr.EventData, request: gr.Request) -> tuple[Any, Any, Any]:
-        _operator(page, request)
         name = event._data.get("name", "")
+        if page.app.accounts is None or event._data["act"] != "details":
+            _operator(page, request)
         try:
             match event._data["act"]:
                 case "rescan":
@@ -60,7 +61,8 @@ def _installed(page: Page) -> Any:
             raise failed(error) from None
 
     def apply(event: gr.EventData, request: gr.Request) -> None:
-        _operator(page, request)
+        if page.app.accounts is None:  # of users, each switches for themselves
+            _operator(page, request)
         try:
             for name, on in event._data["values"].items():
                 if on != (page.app.extensions.status(name).state is not State.DISABLED):
@@ -128,7 +130,7 @@ def _install(page: Page, shown: Any) -> None:
         if path is None:
             raise gr.Error(page.text("Choose a file first."), print_exception=False)
         try:
-            manifest, _ = install(Path(path), settings.data_dir / "extensions", replace=replace)
+            manifest, _ = install(Path(path), page.app.service.data_dir / "extensions", replace=replace)
         except EaselError as error:
             raise failed(error) from None
         page.app.extensions.rescan()
