@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from easel.values.job import Job
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
 from easel.values.user import User
-from easel.worker.pool import Pool
+from easel.worker.pool import Pool, Workforce
 from easel.worker.supervisor import PROGRAM, InProcessWorker
 from easel.worker.workplace import (
     Workplace,
@@ -36,14 +37,14 @@ from easel.worker.workplace import (
 )
 
 log = logging.getLogger("easel")
-_DYNAMIC = 8  # checkpoints that a worker with --sd-dynamic-cache is taken to have in memory
 
 
 class Easel:
     """One service: settings, models on disk, options, extensions, jobs and the workers that run them.
 
     `build` makes the workplace of an in-process worker; the default has the real engine, tests give one with
-    `easel.engine.fake_engine.FakeEngine`. `worker` is the program that is started as a worker process.
+    `easel.engine.fake_engine.FakeEngine`. `worker` is the program that is started as a worker process;
+    `workforce` makes who has workers elsewhere, called as `Pool` is: `(jobs, settings, extensions, program=…)`.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Easel:
         *,
         build: Callable[[Settings], Workplace] = build_workplace,
         worker: Sequence[str] = PROGRAM,
+        workforce: Callable[..., Workforce] | None = None,
     ) -> None:
         self.settings, self.version = settings, __version__
         self.store: ModelStore = model_store(settings)
@@ -59,11 +61,11 @@ class Easel:
         self.options = OptionsStore(settings.state_dir)
         self.extensions: Registry = extension_registry(settings)
         self.jobs = Jobs(
-            max_in_flight=settings.max_jobs_in_flight,
+            max_in_flight=1 if workforce else settings.max_jobs_in_flight,
             max_delivery=settings.max_delivery,
-            deadline=settings.job_deadline,
-            phase_deadline=settings.phase_deadline,
-            warm_kept=_DYNAMIC if settings.sd_dynamic_cache else 1,
+            deadline=math.inf if workforce else settings.job_deadline,  # workers elsewhere look after theirs
+            phase_deadline=math.inf if workforce else settings.phase_deadline,
+            warm_kept=settings.warm_checkpoints,
             admit=self._admit,
             job_changed=lambda job: self.extensions.hooks.job_changed(job),
         )
@@ -72,9 +74,9 @@ class Easel:
             files = data_files(settings)
             store = open_store(settings)
             self.queue = QueueService(settings, store, journal=journal(settings), files=files, workers=self._working)
-        self._build, self._program = build, worker
+        self._build, self._program, self._elsewhere = build, worker, workforce
         self._crew: Crew | None = None
-        self.pool: Pool | None = None  # None: --in-process
+        self.pool: Workforce | None = None  # None: --in-process
 
     def start(self) -> None:
         """Make the data folder's tree, load the extensions, start workers. Errors: SettingsError."""
@@ -88,9 +90,7 @@ class Easel:
             self.jobs.attach(worker)
             self.jobs.ready(worker)
         else:
-            backlog = self.queue.backlog if self.queue is not None else lambda: 0
-            pool = Pool(self.jobs, self.settings, self.extensions, program=self._program, backlog=backlog)
-            self._crew = self.pool = pool
+            self._crew = self.pool = pool = self._workforce()
             self.jobs.attach(pool)
             pool.start(self.extensions.stamps())
         self.extensions.changed = self._tell_workers
@@ -128,6 +128,12 @@ class Easel:
         except asyncio.CancelledError:
             self.jobs.signal("cancel", job)
             raise
+
+    def _workforce(self) -> Workforce:
+        if self._elsewhere is not None:
+            return self._elsewhere(self.jobs, self.settings, self.extensions, program=self._program)
+        backlog = self.queue.backlog if self.queue is not None else lambda: 0
+        return Pool(self.jobs, self.settings, self.extensions, program=self._program, backlog=backlog)
 
     def _admit(self, job: Job) -> None:
         self.extensions.refuse_without_required()

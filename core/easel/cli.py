@@ -124,6 +124,11 @@ def _serve(options: argparse.Namespace, rest: list[str]) -> int:
     settings = read_settings(rest, os.environ)
     from easel.serve import serve
 
+    if settings.ray:
+        from easel.deploy.ray_workforce import RayWorkforce, connect
+
+        connect(settings.ray)  # what is wrong with it is told before anything is started
+        return serve(settings, workforce=RayWorkforce)
     return serve(settings)
 
 

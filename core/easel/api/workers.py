@@ -13,7 +13,7 @@ from easel.errors import NotAvailable
 
 if TYPE_CHECKING:
     from easel.app import Easel
-    from easel.worker.pool import Pool
+    from easel.worker.pool import Workforce
 
 MOST = 1024
 
@@ -47,13 +47,13 @@ def routes(app: Easel) -> APIRouter:
     return router
 
 
-def _pool(app: Easel) -> Pool:
+def _pool(app: Easel) -> Workforce:
     if app.pool is None:
         raise NotAvailable("this service computes in its own process (--in-process): there are no workers")
     return app.pool
 
 
-def _described(pool: Pool) -> dict[str, Any]:
+def _described(pool: Workforce) -> dict[str, Any]:
     scale = pool.scale
     return {
         "workers": [asdict(one) for one in pool.members()],
