@@ -35,7 +35,13 @@ _DEPLOYING = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0, 1 (failed) or 2 (wrong usage)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    own = {"serve": _serve, "bench": _bench, "submit": _submit, "watch": _watch}  # with parsers of their own
+    own = {
+        "serve": _serve,
+        "bench": _bench,
+        "submit": _submit,
+        "watch": _watch,
+        "simulate": _simulate,
+    }  # with parsers of their own
     if words and words[0] in own:
         return _guarded(own[words[0]], argparse.Namespace(), words[1:])
     if words and (words[0] in _DEPLOYING or (words[0] == "info" and "--endpoints" in words)):
@@ -93,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("-o", "--output", type=Path, metavar="FILE")
     add("submit", _submit, "store a task in the queue of a service")
     add("watch", _watch, "show the results in the queue of a service")
+    add("simulate", _simulate, "waiting times, cold starts and cost of a fleet, for so many jobs a day")
     add("bench", _bench, "measure this machine against plain diffusers")
     for verb, text in _DEPLOYING.items():
         add(verb, _deploying, text)
@@ -289,6 +296,12 @@ def _bench(options: argparse.Namespace, rest: list[str]) -> int:
     from easel.bench.suite import main as bench
 
     return bench(rest)
+
+
+def _simulate(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.deploy.simulate import main as simulate
+
+    return simulate(rest)
 
 
 def _submit(options: argparse.Namespace, rest: list[str]) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 import uvicorn
+from starlette.testclient import WebSocketDenialResponse
 
 from easel.api.server import create_api
 from easel.values.job import JobState
@@ -48,6 +49,24 @@ def test_another_site_cannot_call_behind_the_users_back(serve: Serve) -> None:
     for origin, expected in (("https://evil.example", 403), ("https://good.example", 200), ("http://testserver", 200)):
         answer = service.client.post("/sdapi/v1/txt2img", content=json.dumps(SMALL), headers=form | {"origin": origin})
         assert answer.status_code == expected, origin
+
+
+def test_an_open_server_is_not_reached_by_a_strangers_name(serve: Serve) -> None:
+    """DNS rebinding: a name of the Internet that points at this machine makes our answers the stranger's to read."""
+    allowed = ("--cors-allow-origins", "https://studio.example")
+    service, guarded = serve(*allowed), serve("--token", "secret")
+    known = ("localhost:7860", "127.0.0.1:7860", "[::1]:7860", "host.docker.internal:7860", "gateway", "studio.example")
+    for host in known:
+        assert service.client.get("/sdapi/v1/samplers", headers={"host": host}).status_code == 200, host
+    for host in ("evil.example", "evil.example:7860", "127.0.0.1.evil.example", "evil.example.", "1.2.3.4.5"):
+        answer = service.client.get("/sdapi/v1/samplers", headers={"host": host})
+        assert (answer.status_code, "--cors-allow-origins" in answer.text) == (403, True), host
+        assert (
+            guarded.client.get("/sdapi/v1/samplers", headers={"host": host, "authorization": "secret"}).status_code
+            == 200
+        )
+    with pytest.raises(WebSocketDenialResponse):
+        service.client.websocket_connect("/no/such", headers={"host": "evil.example"}).__enter__()
 
 
 def test_cors(serve: Serve) -> None:

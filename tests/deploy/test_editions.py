@@ -6,7 +6,7 @@ import base64
 import copy
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,25 @@ class Deployed:
         return answer.status_code == 200 and "gradio" in answer.text
 
 
-def test_standard(tmp_path: Path, run: Run) -> None:
-    one = Deployed(tmp_path, run, STANDARD)
+@pytest.fixture
+def deploy(tmp_path: Path, run: Run) -> Iterator[Callable[..., Deployed]]:
+    """Deploy a file, with another `metadata`."""
+    made: list[Deployed] = []
+
+    def make(file: dict[str, Any], **metadata: Any) -> Deployed:
+        made.append(Deployed(tmp_path, run, file, **metadata))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.http.close()
+
+
+Deploy = Callable[..., Deployed]
+
+
+def test_standard(deploy: Deploy) -> None:
+    one = deploy(STANDARD)
     assert one.page()
     assert len(one.picture().json()["images"]) == 1
     assert one.http.get("/filebrowser/").status_code == 200
@@ -67,8 +84,8 @@ def test_standard(tmp_path: Path, run: Run) -> None:
     assert (one.mount / "models" / "Stable-diffusion").is_dir()
 
 
-def test_api(tmp_path: Path, run: Run) -> None:
-    one = Deployed(tmp_path, run, ASYNC)
+def test_api(deploy: Deploy) -> None:
+    one = deploy(ASYNC)
     told = one.http.get("/")
     assert (told.status_code, "no web page" in told.text) == (404, True)
     assert one.http.get("/filebrowser/").status_code == 404
@@ -81,10 +98,10 @@ def test_api(tmp_path: Path, run: Run) -> None:
     assert saved.is_relative_to(one.mount) and saved.is_file()
 
 
-def test_serverless(tmp_path: Path, run: Run) -> None:
+def test_serverless(deploy: Deploy) -> None:
     scaler = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 3}}, "min": 0, "max": 1}
     file = STANDARD | {"autoscaler": scaler, "storage": [NFS]}
-    one = Deployed(tmp_path, run, file, edition="serverless")
+    one = deploy(file, edition="serverless")
     assert one.page() and one.workers == 0
     assert one.http.get("/sdapi/v1/sd-models").json()[0]["title"].startswith("starter")
     extensions = {row["name"] for row in one.http.get("/sdapi/v1/extensions").json()}

@@ -1,4 +1,4 @@
-"""What happens around every HTTP call: time, log line and path, bounded bodies, JSON that is not labelled so."""
+"""What happens around every HTTP call: time, log line and path, who may be named, bounded bodies, unlabelled JSON."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
+from ipaddress import ip_address
 from math import ceil
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from easel.api.errors import error_response
 from easel.api.replay import task_of
@@ -73,6 +77,55 @@ class CallFrame:
                 log.info("%s %s %s %.3f s from %s", scope["method"], quote(path), status, seconds, client)
 
 
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The sites whose pages may call us (`--cors-allow-origins`, `--cors-allow-origins-regex`)."""
+
+    listed: tuple[str, ...] = ()
+    pattern: str | None = None
+
+    def allow(self, origin: str) -> bool:
+        """May pages of this origin (`https://name:port`) call?"""
+        return origin in self.listed or "*" in self.listed or bool(self.pattern and re.fullmatch(self.pattern, origin))
+
+
+class HostGuard:
+    """For a server that anybody on this machine may use: no name from the Internet may lead a browser to it.
+
+    A site whose name is made to point at 127.0.0.1 (DNS rebinding) is the same site as ours for the visitor's browser.
+    What no stranger can own is allowed: addresses, names without a dot, reserved endings, and the origins we are told.
+    """
+
+    _RESERVED = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".test")
+
+    def __init__(self, app: ASGIApp, *, origins: Origins) -> None:
+        self._app, self._origins = app, origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call, or refuse it with 403."""
+        if scope["type"] in ("http", "websocket") and not self._ours(Headers(scope=scope).get("host", "")):
+            reason = "this server has no password and is not known by this name (--cors-allow-origins, --token)"
+            if scope["type"] == "websocket":
+                await WebSocket(scope, receive, send).send_denial_response(PlainTextResponse(reason, 403))
+            else:
+                await error_response(Forbidden(reason))(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _ours(self, host: str) -> bool:
+        if any(self._origins.allow(f"{scheme}://{host}") for scheme in ("http", "https")):
+            return True
+        name = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
+        name = name.rstrip(".").lower()
+        if "." not in name or name.endswith(self._RESERVED):  # an IPv6 address has no dot, or is one that ends in IPv4
+            return True
+        try:
+            ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return True
+
+
 class BodyGuard:
     """Bodies up to a limit, counted while they stream in; JSON with a form's or no content type is taken as JSON.
 
@@ -80,11 +133,11 @@ class BodyGuard:
     is refused.
     """
 
-    def __init__(self, app: ASGIApp, *, limit: int, origins: tuple[str, ...], origin_pattern: str | None) -> None:
-        """`limit` in bytes; `origins` and `origin_pattern` are the sites that may call us."""
+    def __init__(self, app: ASGIApp, *, limit: int, origins: Origins) -> None:
+        """`limit` in bytes."""
         self._app, self._limit = app, limit
         self._refusal = f"the request body is larger than {limit >> 20} MB (--max-body-mb)"
-        self._origins, self._pattern = origins, origin_pattern
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
@@ -118,11 +171,7 @@ class BodyGuard:
 
     def _expected(self, headers: Headers) -> bool:
         origin = headers.get("origin", "")
-        if not origin or urlsplit(origin).netloc == headers.get("host"):
-            return True
-        if self._pattern and re.fullmatch(self._pattern, origin):
-            return True
-        return origin in self._origins or "*" in self._origins
+        return not origin or urlsplit(origin).netloc == headers.get("host") or self._origins.allow(origin)
 
 
 class RateLimit:

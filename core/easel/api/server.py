@@ -29,10 +29,10 @@ from easel.api import (
     watch,
     workers,
 )
-from easel.api.auth import Credentials, Gatekeeper
+from easel.api.auth import Credentials, Gatekeeper, is_loopback
 from easel.api.describe import ANSWERS
 from easel.api.extension_routes import Api
-from easel.api.middleware import BodyGuard, CallFrame, RateLimit
+from easel.api.middleware import BodyGuard, CallFrame, HostGuard, Origins, RateLimit
 from easel.api.replay import Replay
 from easel.api.sessions import Sessions
 from easel.errors import NotAvailable, NotFound
@@ -98,10 +98,10 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
 def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Sessions | None, calls: metrics.Calls) -> None:
     """Middleware; the last added is the outermost."""
     settings = app.settings
-    origins = tuple(one.strip() for one in (settings.cors_allow_origins or "").split(",") if one.strip())
-    pattern = settings.cors_allow_origins_regex
+    listed = tuple(one.strip() for one in (settings.cors_allow_origins or "").split(",") if one.strip())
+    origins = Origins(listed, settings.cors_allow_origins_regex)
     prefix = "/" + settings.subpath.strip("/") if settings.subpath else ""
-    api.add_middleware(BodyGuard, limit=settings.max_body_mb << 20, origins=origins, origin_pattern=pattern)
+    api.add_middleware(BodyGuard, limit=settings.max_body_mb << 20, origins=origins)
     if settings.rate_limit:
         api.add_middleware(RateLimit, per_minute=settings.rate_limit)
     api.add_middleware(
@@ -118,12 +118,14 @@ def _guard(app: Easel, api: FastAPI, credentials: Credentials, sessions: Session
     )
     api.add_middleware(
         CORSMiddleware,
-        allow_origins=origins,
-        allow_origin_regex=pattern,
+        allow_origins=origins.listed,
+        allow_origin_regex=origins.pattern,
         allow_methods=["*"],
         allow_headers=["*"],
         allow_credentials=True,
     )
+    if credentials.open and is_loopback(settings.host):
+        api.add_middleware(HostGuard, origins=origins)
     alias = "" if app.queue is not None else f"/api/predict/{settings.service_name}"
     api.add_middleware(CallFrame, log_calls=settings.api_log, prefix=prefix, alias=alias, note=calls.note)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from easel.deploy.script import BASE, Flag, read_script, with_paths, words, wrong_flags
@@ -25,6 +26,7 @@ class Mount:
     kind: str
     source: str
     read_only: bool
+    endpoint: str = ""  # of a bucket that the service's supervisor reads and writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,9 @@ def _storage_problems(file: ServiceFile, edition: str) -> Iterator[Note]:
         if one.kind not in ("local", "nfs", "oss"):
             text = f"names {len(one.kind.split('+'))} storages" if one.kind else "names no storage"
             yield Note(here, f"{text}; exactly one of these", one.kind or None, "local, nfs, oss")
+        if one.oss and one.oss.endpoint and find_spec("s3fs") is None:
+            text = "needs a package that is missing: pip install 'easel-studio[s3]'"
+            yield Note(f"{here}.oss.endpoint", text, one.oss.endpoint)
         first = seen.setdefault(str(Path(one.mount_path)), number)
         if first != number:
             text = f"two storages on one mount path: storage[{first}] is there already; delete one of them"
@@ -191,7 +196,10 @@ def _mount(one: Storage) -> Mount:
     part = one.local or one.nfs or one.oss
     server = one.nfs.server if one.nfs else None
     source = (f"{server}:" if server else "") + (part.path if part else "")
-    return Mount(Path(one.mount_path), one.kind, source, bool(part and part.readOnly))
+    endpoint = (one.oss and one.oss.endpoint) or ""
+    if endpoint and "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    return Mount(Path(one.mount_path), one.kind, source, bool(part and part.readOnly), endpoint)
 
 
 def _derived(file: ServiceFile, edition: str, settings: Settings) -> Iterator[Flag]:

@@ -21,6 +21,7 @@ from typing import Literal
 
 import psutil
 
+from easel.deploy.bucket import BucketPlace
 from easel.errors import EaselError
 
 Word = Literal["Creating", "Running", "Restarting", "Stopping", "Stopped", "Failed"]
@@ -83,6 +84,7 @@ class Deployed:
     port: int
     data_dir: str
     deadline: float  # seconds until it must answer
+    buckets: tuple[BucketPlace, ...] = ()
 
 
 def write_json(file: Path, value: object) -> None:
@@ -104,7 +106,8 @@ def read_deployed(folder: Path) -> Deployed:
     """How a service is started. Errors: EaselError (its record cannot be read)."""
     try:
         found = json.loads((folder / "deployed.json").read_text("utf-8"))
-        return Deployed(**found | {"flags": tuple(found["flags"])})
+        buckets = tuple(BucketPlace(**one) for one in found.get("buckets", ()))
+        return Deployed(**found | {"flags": tuple(found["flags"]), "buckets": buckets})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise EaselError(f"the record of service {folder.name!r} cannot be read; delete it and deploy again") from error
 

@@ -150,11 +150,11 @@ class NfsStorage(_Part):
 
 
 class OssStorage(_Part):
-    """A bucket, mounted by the operator."""
+    """A bucket: with an `endpoint` it is read and written, without one the operator has mounted it."""
 
     path: str = Field(pattern="^oss://[^/]+")
     readOnly: bool | None = None
-    endpoint: OfEas = None
+    endpoint: str | None = Field(default=None, min_length=1)
 
 
 class Storage(_Part):

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from easel.deploy.bucket import BucketPlace
 from easel.deploy.plan import RUNNABLE, Mount, Plan
 from easel.deploy.records import Deployed, Process, State, read_deployed, read_state, write_json, write_state
 from easel.deploy.script import Flag, with_paths, words
@@ -80,7 +81,7 @@ class Services:
             data = mapping[plan.data_dir] if plan.data_dir in mapping else folder / "data"
             try:
                 folder.mkdir(parents=True, mode=0o700)
-                deployed = _deployed(plan, mapping, data, folder, deadline)
+                deployed = replace(_deployed(plan, mapping, data, folder, deadline), buckets=self._buckets(plan))
                 write_json(folder / "service.json", raw)
                 write_json(folder / "deployed.json", asdict(deployed))
                 if not plan.settings.no_auth:
@@ -169,20 +170,19 @@ class Services:
         return mapping, told
 
     def _mount(self, mount: Mount) -> tuple[Path, list[str]]:
-        here = mount.path
-        if mount.kind == "local":
-            source = Path(mount.source)
-        else:
-            if os.path.ismount(here) or (here.is_dir() and not here.is_symlink()):
-                return here, []  # the operator has mounted it
-            below = re.sub(r"[^A-Za-z0-9._-]+", "_", mount.source.removeprefix("oss://")).strip("._") or "root"
-            source = self.root / "storage" / f"{mount.kind}-{below}"
+        here, source = mount.path, self._folder_of(mount)
+        mounted = os.path.ismount(here) or (here.is_dir() and not here.is_symlink())
+        if mount.kind != "local" and not mount.endpoint and mounted:
+            return here, []  # by the operator
         try:
             if not mount.read_only:
                 source.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EaselError(f"the storage {source} cannot be made: {error.strerror}") from error
         told = [] if mount.kind == "local" else [f"{mount.source} is not mounted at {here}: {source} stands for it"]
+        if mount.endpoint:
+            told = [f"{mount.source} is copied to {source}, and what changes there back to it"]
+            told = [f"{mount.source} is copied to {source}"] if mount.read_only else told
         if not source.is_dir() and mount.kind == "local":
             raise BadRequest("there is no such folder", field="storage.local.path", value=mount.source)
         source.mkdir(parents=True, exist_ok=True)
@@ -196,6 +196,20 @@ class Services:
         except OSError:
             return source, [*told, f"{here} cannot be made here: {source} is what requests and answers call {here}"]
         return here, told
+
+    def _folder_of(self, mount: Mount) -> Path:
+        """The folder of this machine that is the storage, or stands for it."""
+        if mount.kind == "local":
+            return Path(mount.source)
+        below = re.sub(r"[^A-Za-z0-9._-]+", "_", mount.source.removeprefix("oss://")).strip("._") or "root"
+        return self.root / "storage" / f"{mount.kind}-{below}"
+
+    def _buckets(self, plan: Plan) -> tuple[BucketPlace, ...]:
+        return tuple(
+            BucketPlace(one.source, one.endpoint, str(self._folder_of(one)), one.read_only)
+            for one in plan.mounts
+            if one.endpoint
+        )
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -15,11 +15,13 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from easel.deploy.bucket import Bucket, file_system
 from easel.deploy.records import Process, State, Word, read_deployed, write_state
+from easel.errors import EaselError
 
 _ATTEMPTS = 3  # starts in a row that may fail
 _WRONG_SETTINGS = 2  # the exit status of `easel serve` when trying again cannot help
@@ -29,6 +31,7 @@ _LOOK, _BEAT, _SILENCE = 0.25, 5.0, 60.0  # seconds between looks, between pings
 _GENTLE = 30.0  # seconds to stop in
 _LARGEST_LOG = 32 << 20
 _TAIL = 1 << 16
+_GIVE, _TAKE = 5.0, 12  # seconds between looks for what a bucket lacks; of so many, one looks for what is new there
 
 
 class Supervisor:
@@ -40,10 +43,48 @@ class Supervisor:
         self._log = folder / "service.log"
         self._state = State("Creating", supervisor=Process.of(os.getpid()))
         self._answered = False
+        self._buckets: list[Bucket] = []
         self.stop = threading.Event()
 
     def run(self) -> int:
-        """Supervise; the exit status is 0 when somebody stopped it, 1 when the service failed."""
+        """Supervise, with what is in buckets here; the status is 0 when somebody stopped it, 1 when it failed."""
+        if not self._deployed.buckets:
+            return self._keep_running()
+        try:
+            self._tell("Creating", "its buckets are fetched")
+            self._buckets = [Bucket(file_system(place), place) for place in self._deployed.buckets]
+            for one in self._buckets:
+                one.take()
+        except EaselError as error:
+            self._tell("Failed", error.message)
+            return 1
+        done = threading.Event()
+        exchange = threading.Thread(target=self._exchange, args=(done,), name="easel-buckets")
+        exchange.start()
+        try:
+            return self._keep_running()
+        finally:
+            done.set()
+            exchange.join()
+
+    def _exchange(self, done: threading.Event) -> None:
+        """Bring changes of the folders to their buckets, now and then those of the buckets here, and all at the end."""
+        rounds = 0
+        while not done.wait(_GIVE):
+            rounds += 1
+            self._try(Bucket.give)
+            if rounds % _TAKE == 0:
+                self._try(Bucket.take)
+        self._try(lambda one: one.give(all_of_it=True))
+
+    def _try(self, exchange: Callable[[Bucket], object]) -> None:
+        for one in self._buckets:
+            try:
+                exchange(one)
+            except EaselError as error:
+                self._say("ERROR", error.message)
+
+    def _keep_running(self) -> int:
         failures, deaths = 0, 0
         while not self.stop.is_set():
             began = time.monotonic()
@@ -101,9 +142,11 @@ class Supervisor:
             changes |= {"service": None}
         self._state = replace(self._state, state=word, reason=reason, since=time.time(), **changes)  # type: ignore[arg-type]
         write_state(self._folder, self._state)
+        self._say("INFO", f"{word}{': ' + reason if reason else ''}")
+
+    def _say(self, level: str, text: str) -> None:
         with self._log.open("a", encoding="utf-8") as out:
-            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            out.write(f"{stamp},000 INFO easel.deploy: {word}{': ' + reason if reason else ''}\n")
+            out.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')},000 {level} easel.deploy: {text}\n")
 
 
 def child_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:

@@ -299,7 +299,8 @@ class Jobs:
                 late = DeadlinePassed(f"the job ran longer than {self._deadline:g} s{because}")
                 self._finish(record, JobState.FAILED, late)
             elif not record.pinned and (
-                place.deliberate or record.deliveries < (record.tries if record.begun else UNBEGUN_DELIVERIES)
+                place.deliberate
+                or record.deliveries < (record.tries if record.begun else max(record.tries, UNBEGUN_DELIVERIES))
             ):
                 with self._lock:
                     record.state, record.begun, record.place = JobState.QUEUED, False, None

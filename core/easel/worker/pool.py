@@ -18,6 +18,7 @@ from easel.worker.supervisor import PROGRAM, ChildWorker, Overseer
 log = logging.getLogger("easel.worker")
 _LOOK = 0.5  # seconds between looks when nothing wakes us
 GIVE_UP_AFTER = 3  # starts in a row that fail: then waiting jobs fail, and further starts are still tried
+KILLED = 10  # the same for starts that somebody else ended: the system for want of memory, an operator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +197,8 @@ class Pool:
             self._failures = 0 if worker.ready_after is not None else self._failures + 1
             self._not_before = time.monotonic() + pause_before(self._failures)
             # As many as there may be have failed at their first start together: that is one failure.
-            hopeless = not self._members and self._failures >= GIVE_UP_AFTER + self.scale.most - 1
+            patience = (KILLED if (worker.status or 0) < 0 else GIVE_UP_AFTER) + self.scale.most - 1
+            hopeless = not self._members and self._failures >= patience
         if hopeless:
             self._jobs.unable("the worker does not start; the server's log says why")
         self._bell.set()

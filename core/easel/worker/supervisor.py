@@ -33,6 +33,7 @@ from easel.worker.workplace import Workplace
 log = logging.getLogger("easel.worker")
 PROGRAM = (sys.executable, "-m", "easel.worker")
 LAST_SECONDS = 5  # to end by itself
+_START = 120.0  # seconds that a start may take at least
 _LOOK = 0.5  # seconds between looks at memory and heartbeat
 
 
@@ -141,6 +142,7 @@ class ChildWorker:
     ended: Callable[[ChildWorker], None] = lambda worker: None
     started: float = field(default_factory=time.monotonic)
     ready_after: float | None = None  # seconds that its start took; None: it has not taken jobs yet
+    status: int | None = None  # it ended with; negative: the number of the signal
     _slate: Slate = field(default_factory=Slate)
     _death: Death = Death()
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -213,7 +215,7 @@ class ChildWorker:
                 if limit and psutil.Process(self.pid).memory_info().rss > limit:
                     why = f"it took more than {self.settings.worker_memory:g} GB of memory"
                     self._kill(Death(why, told=why))
-            allowed = self.settings.phase_deadline if self.ready_after is None else silence
+            allowed = silence if self.ready_after is not None else max(_START, self.settings.phase_deadline)
             if allowed and time.monotonic() - self._heard > allowed:
                 why = f"it was not heard of for {allowed:g} s"
                 self._kill(Death(why, long=allowed / 2, told=why))
@@ -258,11 +260,11 @@ class ChildWorker:
     def _live(self) -> None:
         """Hand on what the child says until it ends, and its jobs back."""
         self._listen()
-        status = self._reap()
+        self.status = self._reap()
         self._gone.set()
         if not self._closed.is_set():
             culprit = self._blame()
-            log.error("the worker %s ended (exit status %s). %s", self.pid, status, culprit)
+            log.error("the worker %s ended (exit status %s). %s", self.pid, self.status, culprit)
             self.jobs.lost(self, culprit)
         self._slate.close()
         self.ended(self)
