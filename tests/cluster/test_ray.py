@@ -1,6 +1,6 @@
 """Workers as replicas of a real Ray cluster, tasks in a real Redis: all of it started, and ended, by this module.
 
-The cluster takes a minute to start on a busy machine, so one is shared and the tests build on each other's end.
+The cluster takes a minute to start on a busy machine, so all tests share one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-import numpy as np
 import psutil
 import pytest
-from safetensors.numpy import save_file
 
 from easel.bench.redis_server import RedisServer
 
@@ -34,7 +32,7 @@ LIMITS = ("--worker-threads", "4", "--max-delivery", "3", "--worker-cpus", "0.5"
 class Cluster:
     """A gateway with a Ray cluster of its own."""
 
-    def __init__(self, folder: Path, redis: str) -> None:
+    def __init__(self, folder: Path, redis: str, checkpoint: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -42,7 +40,7 @@ class Cluster:
         checkpoints = folder / "models" / "Stable-diffusion"
         checkpoints.mkdir(parents=True)
         for name in ("one", "two"):
-            save_file({"x": np.zeros(1)}, checkpoints / f"{name}.safetensors")
+            (checkpoints / f"{name}.safetensors").symlink_to(checkpoint)
         script = str(Path(__file__).with_name("service.py"))
         command = [sys.executable, script, "--data-dir", str(folder), "--port", str(port), "--queue-url", redis]
         with self.log.open("ab") as log:
@@ -109,20 +107,31 @@ def until(happened: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
+@pytest.fixture
+def cluster(running: Cluster) -> Cluster:
+    """With nothing to do and up to two workers."""
+    assert running.http.post("/easel/v1/workers", json={"workers": 2}).status_code == 200
+    until(lambda: not running.processes)
+    return running
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer) -> Iterator[Cluster]:
+def running(tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer, tiny_data: Path) -> Iterator[Cluster]:
     running_redis.client.flushall()
-    one = Cluster(tmp_path_factory.mktemp("ray") / "data", running_redis.url)
+    one = Cluster(
+        tmp_path_factory.mktemp("ray") / "data",
+        running_redis.url,
+        tiny_data / "models/Stable-diffusion/tiny.safetensors",
+    )
     yield one
     one.end()
 
 
 def test_a_replica_that_is_killed_loses_nothing(cluster: Cluster) -> None:
-    assert cluster.workers() == []
     for seed in range(16):
         cluster.http.post("/api/predict/sd/sdapi/v1/txt2img", json=SMALL | {"steps": 60, "seed": seed})
     until(lambda: len(cluster.workers("busy")) == 2)
-    until(lambda: sum(job["step"] > 3 for job in map(cluster.job, running(cluster))) >= 5)
+    until(lambda: sum(job["step"] > 3 for job in map(cluster.job, running_jobs(cluster))) >= 5)
     os.kill(cluster.workers("busy")[0]["pid"], signal.SIGKILL)
     found: list[str] = []
 
@@ -142,7 +151,7 @@ def test_a_replica_that_is_killed_loses_nothing(cluster: Cluster) -> None:
     assert "broke off" in cluster.log.read_text()
 
 
-def running(cluster: Cluster) -> list[str]:
+def running_jobs(cluster: Cluster) -> list[str]:
     jobs = cluster.http.get("/easel/v1/jobs").json()
     return [job["id"] for job in jobs if job["state"] == "running"]
 

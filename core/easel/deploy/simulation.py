@@ -9,6 +9,7 @@ job takes a measured number of seconds however many share its worker.
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -171,7 +172,8 @@ class _Run:
         for _ in range(self._fleet.scale.least):
             self._start(0.0, 0.0)
         self._report.starts = 0
-        coming, look = next(arrivals, None), 0.0
+        fixed = self._fleet.scale.least == self._fleet.scale.most
+        coming, look = next(arrivals, None), math.inf if fixed else 0.0
         while coming is not None or self._unfinished:
             now = min(coming.at if coming else look, self._events[0][0] if self._events else look, look)
             if coming is not None and coming.at <= now:
