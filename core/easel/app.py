@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from easel import __version__
+from easel.errors import NotAvailable
 from easel.extensions.registry import Limit, Registry
 from easel.extensions.status import ExtensionStatus
 from easel.files import ScopedFiles
@@ -113,7 +114,12 @@ class Easel:
         return await self.run(request, user=user)
 
     async def run_everywhere(self, task: str) -> list[Result]:
-        """Run a task of the core in every worker there is, past the line. Errors: JobRefused, a failure of one."""
+        """Run a task of the core in every worker there is, past the line.
+
+        Errors: JobRefused, NotAvailable (workers elsewhere cannot be told apart), a failure of one.
+        """
+        if self._elsewhere is not None:
+            raise NotAvailable("workers on a cluster are chosen by the cluster: none of them can be addressed")
         request = GenerationRequest(kind="task", task=TaskCall("", task, {}), options=self.options.resolve({}))
         return await asyncio.gather(*(self.run(request, to=worker) for worker in self.jobs.workers()))
 

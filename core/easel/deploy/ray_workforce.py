@@ -9,8 +9,11 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from easel.errors import SettingsError, WorkerLost
 from easel.extensions.registry import Registry
@@ -32,7 +35,11 @@ log = logging.getLogger("easel.ray")
 _LOOK = 1.0  # seconds between looks at the replicas
 _PATIENCE = 10.0  # seconds for the cluster to take in that a job is to stop
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1"}
-_AT_HOME = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # without it Ray binds this machine's outer address
+_AT_HOME = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # without it Ray binds this machine's outer address
+    "RAY_worker_niceness": "0",  # as important as child processes would be; Ray's own is 15
+}
+_STARTS = 3  # of a cluster of our own: Ray gives a busy machine half a minute, which is not always enough
 
 
 @dataclass(eq=False)
@@ -149,7 +156,7 @@ class RayWorkforce:
             except Exception:  # a cluster that is gone is as good as closed
                 log.exception("the deployment could not be taken away")
             if self._settings.ray == "local":
-                ray.shutdown()
+                _end_cluster(ray)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _busy(self) -> list[Slot]:
@@ -227,12 +234,26 @@ def connect(address: str) -> tuple[Any, Any]:
         raise SettingsError("--ray needs the ray package: pip install 'easel-studio[ray]'") from error
     if ray.is_initialized():
         return ray, serve
-    where: dict[str, Any] = {"address": address}
-    if address == "local":
-        where |= {"include_dashboard": False}
-    try:
-        ray.init(**where, namespace="easel", log_to_driver=False, configure_logging=False)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        cure = "start one with `ray start --head`, or take --ray local"
-        raise SettingsError(f"--ray {address}: there is no such cluster ({error}); {cure}") from error
+    where: dict[str, Any] = {"address": address} | ({"include_dashboard": False} if address == "local" else {})
+    for attempt in range(1, _STARTS + 1):
+        try:
+            ray.init(**where, namespace="easel", log_to_driver=False, configure_logging=False)
+            break
+        except Exception as error:  # Ray raises bare ones too
+            if address == "local" and attempt < _STARTS:
+                log.warning("Ray did not start, which is tried again: %s", error)
+                ray.shutdown()
+                continue
+            cure = "start one with `ray start --head`, or take --ray local"
+            raise SettingsError(f"--ray {address}: there is no such cluster ({error}); {cure}") from error
     return ray, serve
+
+
+def _end_cluster(ray: Any) -> None:
+    """End a cluster of our own, with those of its processes that would find out themselves only after a while."""
+    family = psutil.Process().children(recursive=True)
+    ray.shutdown()
+    for one in family:
+        with suppress(psutil.Error):
+            if one.name().startswith("ray::") or "/ray/" in " ".join(one.cmdline()):
+                one.kill()
