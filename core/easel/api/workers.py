@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def routes(app: Easel) -> APIRouter:
         """Another greatest number, until the next restart; workers beyond it finish what they have."""
         refuse_unless_operator(request)
         pool = _pool(app)
-        pool.resize(body.workers)
+        await asyncio.to_thread(pool.resize, body.workers)  # a cluster takes a while
         return _described(pool)
 
     return router

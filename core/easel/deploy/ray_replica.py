@@ -7,6 +7,7 @@ kind of worker. Ray is imported here: this module is for those who compute on a 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 from collections import deque
@@ -201,4 +202,6 @@ def deployment(opening: bytes, program: Sequence[str], scale: Scale) -> serve.Ap
         health_check_period_s=5.0,
         health_check_timeout_s=settings.worker_silence or 3600.0,
     )
+    # Without a version of ours Serve would take new bounds for new code, and start every replica anew.
+    configured._version = hashlib.sha256(opening + "\0".join(program).encode()).hexdigest()
     return configured.bind(opening, tuple(program))

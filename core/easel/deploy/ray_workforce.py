@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import threading
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -125,16 +124,15 @@ class RayWorkforce:
 
     def members(self) -> list[Member]:
         """The replicas as Serve tells of them, and what those that have jobs are at."""
-        jobs = Counter(slot.pid for slot in self._busy() if slot.pid is not None)
-        warm = {slot.pid: slot.checkpoint for slot in self._slots if slot.checkpoint}
-        starting = sum(self._states.get(state, 0) for state in ("STARTING", "UPDATING", "RECOVERING", "PENDING"))
-        idle = max(0, self._states.get("RUNNING", 0) + self._states.get("STOPPING", 0) - len(jobs))
+        busy: dict[int, list[Slot]] = {}
+        for slot in self._busy():
+            if slot.pid is not None:
+                busy.setdefault(slot.pid, []).append(slot)
+        starting = sum(self._states.get(state, 0) for state in ("STARTING", "UPDATING", "RECOVERING"))
+        idle = self._states.get("RUNNING", 0) + self._states.get("STOPPING", 0) - len(busy)
         return [
-            *(
-                Member(pid=pid, state="busy", jobs=n, checkpoints=(warm[pid],) if pid in warm else ())
-                for pid, n in jobs.items()
-            ),
-            *[Member(pid=None, state="idle")] * idle,
+            *(Member(pid=pid, state="busy", jobs=len(slots), checkpoints=_named(slots)) for pid, slots in busy.items()),
+            *[Member(pid=None, state="idle")] * max(0, idle),
             *[Member(pid=None, state="starting")] * starting,
         ]
 
@@ -218,6 +216,11 @@ class RayWorkforce:
                     self._states = {str(state): n for state, n in found.deployments["worker"].replica_states.items()}
             except Exception:  # the next look may find it well
                 log.exception("the replicas could not be looked at")
+
+
+def _named(slots: Sequence[Slot]) -> tuple[str, ...]:
+    """The checkpoints that calls ask for."""
+    return tuple(sorted({slot.checkpoint for slot in slots if slot.checkpoint}))
 
 
 def connect(address: str) -> tuple[Any, Any]:
