@@ -20,8 +20,10 @@ from easel.jobs.places import Crew, Worker
 from easel.models.store import CheckpointInfo, ModelStore
 from easel.options import OptionsStore
 from easel.settings import Settings
-from easel.streams.service import QueueService, open_store
+from easel.streams.ledger import Ledger
+from easel.streams.service import DATABASE, QueueService, open_store
 from easel.values.job import Job
+from easel.values.ledger import Line, Shift
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
 from easel.values.user import User
@@ -61,12 +63,15 @@ class Easel:
         self.fetcher = fetcher(settings)
         self.options = OptionsStore(settings.state_dir)
         self.extensions: Registry = extension_registry(settings)
+        self.ledger = Ledger(settings.state_dir / DATABASE)
         self.jobs = Jobs(
             max_in_flight=1 if workforce else settings.max_jobs_in_flight,
             max_delivery=settings.max_delivery,
             deadline=math.inf if workforce else settings.job_deadline,  # workers elsewhere look after theirs
             phase_deadline=math.inf if workforce else settings.phase_deadline,
             warm_kept=settings.warm_checkpoints,
+            service=settings.service_name,
+            enter=self._enter_jobs if workforce else self.ledger.enter,
             admit=self._admit,
             job_changed=lambda job: self.extensions.hooks.job_changed(job),
         )
@@ -74,7 +79,9 @@ class Easel:
         if settings.edition == "api":
             files = data_files(settings)
             store = open_store(settings)
-            self.queue = QueueService(settings, store, journal=journal(settings), files=files, workers=self._working)
+            self.queue = QueueService(
+                settings, store, journal=journal(settings), files=files, ledger=self.ledger, workers=self._working
+            )
         self._build, self._program, self._elsewhere = build, worker, workforce
         self._crew: Crew | None = None
         self.pool: Workforce | None = None  # None: --in-process
@@ -100,6 +107,7 @@ class Easel:
     def stop(self) -> None:
         """Cancel what runs, stop the workers and the extensions."""
         self.jobs.close()
+        self.ledger.close()
         self.extensions.stop()
 
     async def run_task(self, extension: str, task: str, arguments: Mapping[str, Any], *, user: str = "") -> Result:
@@ -140,6 +148,15 @@ class Easel:
             return self._elsewhere(self.jobs, self.settings, self.extensions, program=self._program)
         backlog = self.queue.backlog if self.queue is not None else lambda: 0
         return Pool(self.jobs, self.settings, self.extensions, program=self._program, backlog=backlog)
+
+    def enter_shifts(self) -> None:
+        """Have the time of the workers until now in the ledger; that of workers elsewhere is not known here."""
+        if self._elsewhere is None:
+            self.ledger.enter(*self.jobs.shifts())
+
+    def _enter_jobs(self, *entries: Line | Shift) -> None:
+        """Lines of jobs alone: what looks like a worker here is a call of workers elsewhere, whose time is not ours."""
+        self.ledger.enter(*(one for one in entries if isinstance(one, Line)))
 
     def _admit(self, job: Job) -> None:
         self.extensions.refuse_without_required()

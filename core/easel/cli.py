@@ -84,6 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--mask", type=Path, metavar="FILE", help="white: repaint")
     explain.add_argument("--strength", type=float, metavar="0…1", dest="denoising_strength", help="how much may change")
     explain.add_argument("--json", action="store_true", help="everything, as POST /easel/v1/explain answers")
+    verify = add("verify", _verify, "make a picture again from its receipt and compare")
+    verify.add_argument("picture", type=Path, metavar="PICTURE", help="a PNG with a receipt")
+    verify.add_argument(
+        "-i", "--init", type=Path, action="append", default=[], metavar="FILE",
+        help="a picture that it was made from: start, mask, a script's; may be named several times",
+    )  # fmt: skip
+    verify.add_argument("--tolerance", type=int, default=0, metavar="N", help="grey levels that pixels may differ [0]")
+    verify.add_argument("--json", action="store_true", help="everything, for programs")
     add("models", _models, "list checkpoints, VAEs, LoRAs and embeddings")
     add("extensions", _extensions, "list extensions and what became of them")
     new = add("new-extension", _new_extension, "make the folder of an extension that works")
@@ -174,6 +182,27 @@ def _explain(options: argparse.Namespace, rest: list[str]) -> int:
     explained = explain(read_settings(["--in-process", *rest], os.environ), body)
     print(json.dumps(explained, indent=1, ensure_ascii=False) if options.json else "\n".join(in_words(explained)))
     return 0
+
+
+def _verify(options: argparse.Namespace, rest: list[str]) -> int:
+    """Exit status: 0 the same picture (or within the tolerance), 1 another one, 2 it cannot be made again here."""
+    import json
+
+    from easel.settings import read_settings
+    from easel.verify import in_words, verify
+
+    pictures = [_bytes(file) for file in options.init]
+    settings = read_settings(["--in-process", *rest], os.environ)
+    found = verify(settings, _bytes(options.picture), pictures, options.tolerance)
+    print(json.dumps(found.told(), indent=1, ensure_ascii=False) if options.json else "\n".join(in_words(found)))
+    return found.status
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BadRequest(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _fields(options: argparse.Namespace) -> dict[str, object]:

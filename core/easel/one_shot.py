@@ -33,7 +33,7 @@ def make_pictures(settings: Settings, body: Body, output: Path) -> list[Path]:
     try:
         asked = read_request(app, body)
         job = app.jobs.submit(asked.request)
-        result = _watched(app, job)
+        result = watched(app, job)
     finally:
         app.stop()
     for text in (*(f"{line.item}: {line.reason}" for line in asked.report), *result.warnings):
@@ -62,7 +62,10 @@ def in_words(explanation: dict[str, Any]) -> Iterator[str]:
         yield f"loads     {one['kind']} {one['name']}{size}"
     for one in explanation["passes"]:
         size = f"{one['width']}x{one['height']}, {one['pictures']} at once"
-        yield f"denoises  {one['stage']}: {one['steps']} steps of {one['sampler']} ({one['scheduler']}), {size}"
+        times = f", {one['times']} times" if one["times"] > 1 else ""
+        yield f"denoises  {one['stage']}: {one['steps']} steps of {one['sampler']} ({one['scheduler']}), {size}{times}"
+    if (expected := explanation["estimate"]) is not None:
+        yield f"takes     about {expected['seconds']:g} s, as this model's last {expected['measured_jobs']} jobs did"
     for line in explanation["trace"]:
         part = f"part {line['part']}: " if line["part"] else ""
         change = f": {line['change']}" if line["change"] else ""
@@ -71,7 +74,7 @@ def in_words(explanation: dict[str, Any]) -> Iterator[str]:
     yield from (f"warning   {text}" for text in explanation["warnings"])
 
 
-def _watched(app: Easel, job: Job) -> Result:
+def watched(app: Easel, job: Job) -> Result:
     """The job's result, with a progress bar until it is there."""
     from rich.progress import Progress
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 from easel.errors import SettingsError
 from easel.settings_flags import LaunchFlags, no_effect, works
@@ -67,6 +68,11 @@ class Settings(LaunchFlags):
     phase_deadline: float = works(1800.0, "seconds after which a worker is replaced when none of its jobs got further")
     worker_silence: float = works(60.0, "seconds after which a worker that is not heard of is replaced (0: never)")
     workers: int = works(1, "worker processes at most; each has an engine, and models in memory, of its own")
+    billing: str = works(
+        "edition",
+        "what is charged: seconds of workers, or of generating (edition: of generating if serverless, or with --ray)",
+        choices=("edition", "worker", "generation"),
+    )
     min_workers: int | None = works(None, "those kept with nothing to do (default: all; serverless edition: 0)")
     worker_backlog: float = works(4.0, "unfinished jobs for each worker beyond which another one is started")
     idle_timeout: float = works(300.0, "seconds without a job after which a worker beyond --min-workers ends")
@@ -119,6 +125,13 @@ class Settings(LaunchFlags):
     def page(self) -> bool:
         """Whether there is a web page: not in the api edition."""
         return not self.nowebui and self.edition != "api"
+
+    @property
+    def billed_by(self) -> Literal["worker", "generation"]:
+        """What is charged: seconds of allocated workers, or of generating."""
+        default = "generation" if self.edition == "serverless" or self.ray else "worker"
+        by_generation = (default if self.billing == "edition" else self.billing) == "generation"
+        return "generation" if by_generation else "worker"
 
     @property
     def fewest_workers(self) -> int:
@@ -325,6 +338,10 @@ def _refuse_contradictions(settings: Settings) -> None:
         (
             any(settings.data_name.is_relative_to(Path(one).absolute()) for one in settings.read_only),
             f"--read-only: pictures are written to {settings.data_name}",
+        ),
+        (
+            settings.billing == "worker" and bool(settings.ray),
+            "--billing worker contradicts --ray: a cluster's workers are not metered",
         ),
         (settings.in_process and bool(settings.ray), "--in-process contradicts --ray"),
         (

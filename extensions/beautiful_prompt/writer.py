@@ -133,7 +133,7 @@ def write(model: Shelved, question: str, seeds: Sequence[int], sampling: Samplin
     """An answer for each seed; the engine takes turns, and a cancelled job stops between them."""
 
     def with_writer(do: Callable[[Writer], Any]) -> Any:
-        key = ("beautiful-prompt", str(model.folder))
+        key = ("beautiful-prompt", model.folder)
         load = lambda device: Writer.load(str(model.folder), device)  # noqa: E731
         return job.compute(lambda: do(job.model(key, load, 2 * model.size)))
 

@@ -84,7 +84,7 @@ def run(one: Preprocessor, picture: Pixels, resolution: int, a: float, b: float,
 
     def compute() -> Pixels:
         model = job.model(
-            ("controlnet", detector.kind),
+            ("controlnet", detector.kind, *files),
             lambda device: _load(detector, files).to(device),
             sum(file.stat().st_size for file in files),
         )

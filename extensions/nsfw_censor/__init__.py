@@ -163,7 +163,7 @@ class NsfwCensor(Extension):
             self._open_nsfw = self._open_nsfw or open_nsfw()
             yield self._open_nsfw
         if self.settings.detector in ("safety_checker", "both"):
-            yield job.model((self.name, str(self._folder)), partial(safety_checker, folder=self._folder), CHECKER_SIZE)
+            yield job.model((self.name, self._folder), partial(safety_checker, folder=self._folder), CHECKER_SIZE)
 
     def _note(self, job: Job, image: Image, score: float, done: str) -> None:
         """Say what was done to a picture and why; previews and pictures that are only saved go without saying."""

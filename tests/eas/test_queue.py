@@ -100,6 +100,18 @@ def test_paths_and_tags_of_pai(service: Service) -> None:
     assert all(path.is_relative_to(service.folder / "outputs/mine") and path.is_file() for path in paths)
 
 
+def test_a_task_has_a_line_in_the_ledger(service: Service) -> None:
+    service.submit({"alwayson_scripts": {"uid": "cats"}})
+    service.submit({"steps": -1, "alwayson_scripts": {"uid": "dogs"}})
+    service.results(2)
+    lines = {line["project"]: line for line in service.http.get("/easel/v1/ledger").json()["lines"]}
+    done, refused = lines["cats"], lines["dogs"]
+    assert (done["state"], done["service"], done["kind"], done["pictures"]) == ("done", "sd", "txt2img", 1)
+    assert {"queue", "save"} <= set(done["seconds"]) and done["created"] < done["ended"]
+    assert (refused["state"], refused["status"], refused["seconds"]) == ("failed", 10, {})
+    assert service.http.get("/easel/v1/ledger/sums").json()["workers"]["workers"] == 1
+
+
 def test_what_is_wrong_comes_through_the_sink(service: Service) -> None:
     service.submit({"steps": -1, "alwayson_scripts": {"id_task": "bad"}}, task_id="1")
     service.submit(path="sdapi/v1/nothing", task_id="2")

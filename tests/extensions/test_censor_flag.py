@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image as Pillow
 
 from easel.api.server import create_api
 from easel.app import Easel
@@ -24,11 +27,12 @@ def service(data: Path, *flags: str) -> Easel:
     return Easel(settings, build=lambda given: assemble(given, model_store(given), engine))
 
 
-def picture(client: TestClient) -> tuple[list[str], dict[str, Any]]:
+def picture(client: TestClient) -> tuple[list[bytes], dict[str, Any]]:
     body = {"prompt": "a cat", "seed": 1, "subseed": 1, "steps": 2, "width": 64, "height": 64}
     made = client.post("/sdapi/v1/txt2img", json=body)
     assert made.status_code == 200, made.text
-    return made.json()["images"], json.loads(made.json()["info"])["easel"]
+    pictures = [Pillow.open(BytesIO(base64.b64decode(one))).tobytes() for one in made.json()["images"]]
+    return pictures, json.loads(made.json()["info"])["easel"]
 
 
 def test_the_flag_switches_the_censor_on_for_good(tmp_path: Path) -> None:

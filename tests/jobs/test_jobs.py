@@ -14,8 +14,9 @@ from easel.jobs.places import Signal
 from easel.jobs.record import Once
 from easel.values.image import SavedImage
 from easel.values.job import Job, JobState, Progress
+from easel.values.ledger import Line, Shift
 from easel.values.request import EncodedPicture, GenerationRequest, InitImages
-from easel.values.result import Result
+from easel.values.result import LOST, QUEUE, Result
 
 RESULT = Result(images=(), info={}, seconds={"denoise": 1.0})
 REQUEST = GenerationRequest(prompt="a cat")
@@ -61,7 +62,8 @@ def test_a_job_runs_and_its_result_is_waited_for() -> None:
     jobs.progressed(job.id, Progress(stage="first", step=3, steps=10))
     assert job.progress.fraction == pytest.approx(0.3)
     jobs.done(job.id, RESULT)
-    assert asyncio.run(jobs.wait(job)) is RESULT
+    done = asyncio.run(jobs.wait(job))
+    assert done.seconds.keys() == {QUEUE, "denoise"} and replace(done, seconds=RESULT.seconds) == RESULT
     assert jobs.state(job) is JobState.DONE and not jobs.running()
 
 
@@ -114,6 +116,23 @@ def test_a_lost_workers_jobs_fail_after_their_deliveries() -> None:
     jobs.lost(worker)
     with pytest.raises(WorkerLost):
         jobs.wait_blocking(job)
+    assert jobs.seconds(job).keys() == {QUEUE, LOST}
+
+
+def test_the_time_of_a_worker_that_died_is_told_and_what_was_lost_in_it() -> None:
+    entries: list[Line | Shift] = []
+    jobs, worker = bench(max_delivery=1, service="sd", enter=lambda *given: entries.extend(given))
+    first = jobs.submit(REQUEST)
+    jobs.done(first.id, RESULT, {"busy": 1.0, "idle": 0.0})
+    job = jobs.submit(replace(REQUEST, uid="cats"), user="ann")
+    jobs.progressed(job.id, Progress())
+    time.sleep(0.02)
+    jobs.lost(worker)
+    done, _, shift, lost = entries
+    assert isinstance(shift, Shift) and shift.over and (shift.busy, shift.charged) == (1.0, 1.0)
+    assert isinstance(done, Line) and (done.state, done.seconds["denoise"]) == ("done", 1.0)
+    assert isinstance(lost, Line) and (lost.state, lost.user, lost.project) == ("failed", "ann", "cats")
+    assert lost.seconds["lost"] >= 0.02
 
 
 def test_a_job_that_was_never_begun_is_not_charged_with_the_loss() -> None:
@@ -206,11 +225,12 @@ def test_results_are_kept_within_a_budget_and_start_pictures_not_at_all() -> Non
         jobs.wait_blocking(made[0])
     assert jobs.state(made[0]) is JobState.DONE
     assert [jobs.wait_blocking(job).images[0].data for job in made[1:] * 2] == [bytes(100)] * 4
-    assert jobs.outcome(made[2]) == result(100)
+    kept = jobs.outcome(made[2])
+    assert isinstance(kept, Result) and kept.images == result(100).images
     large = jobs.submit(REQUEST)
     assert jobs.outcome(large) is None
     jobs.done(large.id, result(1000))  # somebody is just about to read it
-    assert jobs.wait_blocking(large) == result(1000)
+    assert jobs.wait_blocking(large).images == result(1000).images
 
 
 def test_a_job_long_gone_is_not_found() -> None:
@@ -232,7 +252,7 @@ def test_the_same_submission_counts_once() -> None:
     other = jobs.submit(REQUEST, user="bob", once=once)  # keys are each user's own
     assert other is not job
     jobs.done(job.id, RESULT)
-    assert jobs.wait_blocking(jobs.submit(REQUEST, user="ann", once=once)) is RESULT
+    assert jobs.wait_blocking(jobs.submit(REQUEST, user="ann", once=once)) is jobs.wait_blocking(job)
     with pytest.raises(BadRequest, match="Idempotency-Key: was used for another request"):
         jobs.submit(REQUEST, user="ann", once=Once("key", "a dog"))
     jobs.failed(other.id, EaselError("broken"))
@@ -285,4 +305,4 @@ def test_a_job_that_comes_while_a_worker_leaves_is_given_to_it_or_waits() -> Non
         left.append(len(worker.given))
     assert [len(worker.given) for worker in workers] == left
     assert sum(left) == 2000 == len({job.id for job in asked}) and sum(map(bool, left)) > 5
-    assert all(jobs.wait_blocking(job) is RESULT for job in asked[-10:])
+    assert all(jobs.wait_blocking(job).info is RESULT.info for job in asked[-10:])

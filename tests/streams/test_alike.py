@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from easel.errors import EaselError
-from easel.streams.items import Interest, Item, Line
+from easel.streams.items import Interest, Item
 from easel.streams.redis_store import RedisStore
 from easel.streams.sqlite_store import SqliteStore
 from easel.streams.store import Outcome, StreamStore
+from easel.values.ledger import Line
 
 from .conftest import INPUT, SINK, WORKERS, opened, put
 

@@ -13,9 +13,10 @@ import pytest
 
 from easel.bench.redis_server import MISSING, RedisServer, can_start
 from easel.errors import DiskFull, SettingsError, StoreLost
-from easel.streams.items import Interest, Line
+from easel.streams.items import Interest
 from easel.streams.redis_store import RedisStore
 from easel.streams.store import Outcome
+from easel.values.ledger import Line
 
 from .conftest import INPUT, SINK, WORKERS, opened, put
 

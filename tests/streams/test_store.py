@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from easel.streams.items import Call, Interest, Item, KeyUsedOtherwise, Line, Place, StreamFull
+from easel.streams.items import Call, Interest, Item, KeyUsedOtherwise, Place, StreamFull
 from easel.streams.store import Outcome, StreamStore
+from easel.values.ledger import Line
 
 from .conftest import INPUT, SINK, WORKERS, opened, put
 

@@ -15,6 +15,7 @@ import pytest
 
 from easel.options import rules
 from easel.ui.localization import languages, texts_of
+from easel.values.user import User
 
 from .conftest import Paged, Serve
 
@@ -132,7 +133,8 @@ def test_what_is_told_of_jobs_and_extensions_has_chinese(chinese: Paged) -> None
     *_, job = app.jobs.all()
     cards(page, app.jobs.all())
     finished(page, job)
-    usage(page, "")
+    usage(page, User())
+    usage(page, User("ann"))
     listing(page)
     for one in app.extensions.list():
         details(page, one.name)

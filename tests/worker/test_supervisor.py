@@ -36,9 +36,9 @@ def test_telling_does_not_wait_for_who_does_not_listen() -> None:
 
 
 def test_errors_cross_as_they_were() -> None:
-    error = Failed("1", "BadRequest", "no", 0.0).rebuild()
+    error = Failed("1", "BadRequest", "no", {}).rebuild()
     assert type(error) is BadRequest and error.message == "no"
-    assert type(Failed("1", "Path", "no", 0.0).rebuild()) is EaselError
+    assert type(Failed("1", "Path", "no", {}).rebuild()) is EaselError
 
 
 def test_nothing_is_started_once_closed(tmp_path: Path) -> None:

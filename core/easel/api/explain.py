@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from easel.api.auth import user_of
 from easel.api.jobs import TRACED
+from easel.api.ledger import estimate
 from easel.api.requests import Asked, read_request
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
 from easel.errors import BadRequest, EaselError
@@ -69,6 +70,7 @@ def explanation(app: Easel, asked: Asked, result: Result) -> dict[str, Any]:
         "script": request.script.name if request.script else None,
         "loads": [{**one, "bytes": one["bytes"] or _size(app, one)} for one in result.info["loads"]],
         "passes": list(result.info["passes"]),
+        "estimate": estimate(app, request.checkpoint, result.info["passes"]),
         "trace": [asdict(line) for line in result.trace[:TRACED]],
         "report": [asdict(line) for line in (*asked.report, *result.report)],
         "warnings": [*warnings, *(text for text in result.warnings if text not in warnings)],

@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -122,6 +122,10 @@ def _summary(app: Easel, job: Job) -> dict[str, Any]:
     }
 
 
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {part: round(spent, 4) for part, spent in seconds.items()}
+
+
 def _described(app: Easel, job: Job) -> dict[str, Any]:
     described = _summary(app, job)
     try:
@@ -135,8 +139,9 @@ def _described(app: Easel, job: Job) -> dict[str, Any]:
                 "report": [asdict(line) for line in (*job.told, *outcome.report)],
                 "trace": [asdict(line) for line in outcome.trace[:TRACED]],
                 "warnings": list(outcome.warnings),
-                "seconds": {part: round(seconds, 4) for part, seconds in outcome.seconds.items()},
+                "seconds": _rounded(outcome.seconds),
                 "interrupted": outcome.interrupted,
+                "receipt": None if outcome.receipt is None else asdict(outcome.receipt),
                 "images": [
                     {"kind": one.kind, "seed": one.seed, "path": one.path, "url": f"easel/v1/jobs/{job.id}/images/{k}"}
                     for k, one in enumerate(outcome.images)
@@ -144,6 +149,7 @@ def _described(app: Easel, job: Job) -> dict[str, Any]:
             }
         case EaselError():
             described["error"] = {"status": outcome.code, "message": outcome.message}
+            described["seconds"] = _rounded(app.jobs.seconds(job))
     return described
 
 

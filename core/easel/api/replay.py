@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Scope
 from easel.api.pai import Additions, additions_in, failed
 from easel.errors import BadRequest, EaselError, NotFound
 from easel.streams.dispatcher import Answer, Task
-from easel.values.result import Result
+from easel.values.ledger import Line
 from easel.values.user import User
 
 if TYPE_CHECKING:
@@ -45,22 +45,23 @@ class Replay:
         status, body = await self._call(task)
         if status >= 300:
             return self._refused(task, status, body)
-        done = _outcome(self._app, task.id)
-        told = _json(task.item.data).get("alwayson_scripts")
-        return Answer(
-            status=status,
-            body=_fitted(body, task.limit),
-            project=additions_in(told).get("uid") if isinstance(told, dict) else "",
-            seconds=done.seconds if done else {},
-        )
+        return Answer(status=status, body=_fitted(body, task.limit), line=self._line(task))
 
     def failure(self, task: Task, error: EaselError) -> Answer:
         """The answer about a task that went wrong before or after its call."""
         additions = _additions(task)
         body = json.dumps(failed(additions, error)).encode()
         return Answer(
-            status=error.status, code=error.code, reason=error.message, body=body, project=str(additions.get("uid"))
+            status=error.status, code=error.code, reason=error.message, body=body, line=self._line(task, additions)
         )
+
+    def _line(self, task: Task, additions: Additions | None = None) -> Line:
+        """What the task's job came to here; without a job, whose it would have been."""
+        known = self._app.jobs.line(task.id)
+        if known is not None:
+            return known
+        project = str((additions or _additions(task)).get("uid"))
+        return Line(job=task.id, service=self._app.settings.service_name, project=project)
 
     def _refused(self, task: Task, status: int, body: bytes) -> Answer:
         """An error's answer, in PAI's envelope whatever its shape was."""
@@ -131,12 +132,6 @@ def _fitted(body: bytes, limit: int) -> bytes:
         return body
     warnings = [*parameters.get("warnings", ()), INFO_LEFT_OUT]
     return json.dumps(answer | {"info": "", "parameters": parameters | {"warnings": warnings}}).encode()
-
-
-def _outcome(app: Easel, job_id: str) -> Result | None:
-    job = app.jobs.find(job_id)
-    outcome = app.jobs.outcome(job) if job is not None else None
-    return outcome if isinstance(outcome, Result) else None
 
 
 def _additions(task: Task) -> Additions:

@@ -19,6 +19,7 @@ from easel.api import (
     files,
     generate,
     jobs,
+    ledger,
     lists,
     login,
     metrics,
@@ -69,7 +70,7 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
     api.include_router(workers.routes(app))
     for module in (generate, explain, lists, configuration, extensions, upkeep) if settings.api else ():
         api.include_router(module.routes(app))
-    for module in (jobs, files) if settings.api or page else ():  # the page shows pictures by them
+    for module in (jobs, files, ledger) if settings.api or page else ():  # the page shows pictures by them
         api.include_router(module.routes(app))
     if not settings.api:
         api.include_router(_switched_off())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -102,13 +101,12 @@ class Replica:
         if refreshed > self._refreshed:
             self._pool.refresh()
             self._refreshed = refreshed
-        begun = time.monotonic()
         job = await self._submit(run)
         heed = asyncio.create_task(self._heed(job, board))
         try:
             async for event in self._events(job):
                 yield event
-            yield encode(await self._end(job, begun), EVENT)
+            yield encode(await self._end(job), EVENT)
         finally:
             heed.cancel()
             self._jobs.signal("cancel", job)  # nobody listens any more: a no-op for one that has ended
@@ -142,11 +140,11 @@ class Replica:
         while self._notices:
             yield self._notices.popleft()
 
-    async def _end(self, job: Job, begun: float) -> Done | Failed:
+    async def _end(self, job: Job) -> Done | Failed:
         try:
             return Done(job.id, await self._jobs.wait(job))
         except EaselError as error:
-            return Failed(job.id, type(error).__name__, error.message, time.monotonic() - begun)
+            return Failed(job.id, type(error).__name__, error.message, self._jobs.seconds(job))
 
     async def _heed(self, job: Job, board: Any) -> None:
         seen = 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from easel.values.conditioning import Conditioning
     from easel.values.job import Job
     from easel.values.prompt import Adapter
+    from easel.values.receipt import UsedWeights
     from easel.values.request import GenerationRequest
     from easel.values.step import Step
 
@@ -166,6 +167,18 @@ class Engine(Protocol):
 
     def unload(self, job: Job) -> None:
         """Drop every loaded model."""
+        ...
+
+    def used(self, job: Job) -> tuple[UsedWeights, ...]:
+        """What computed for a job so far, by its hashes; see `Fingerprints` for those that are not known in time."""
+        ...
+
+    def machine(self) -> Mapping[str, Any]:
+        """What of device and settings decides about a picture's last bits: device, number types, threads …"""
+        ...
+
+    def spent(self) -> Mapping[str, float]:
+        """Seconds of the engine's thread since its start, `busy` and `idle`; nothing of an engine without one."""
         ...
 
     def memory(self) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from PIL import Image
 from easel.engine.engine import DenoisePlan, Engine, ModelFacts, ModelSpec
 from easel.errors import BadRequest, EaselError, UnknownName
 from easel.models.cache import ModelCache
+from easel.values.receipt import UsedWeights
 from easel.values.step import Step
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class FakeEngine(Engine):
         for index in range(plan.steps):
             if self.step_seconds:
                 time.sleep(self.step_seconds)
+                job.charge("denoise", self.step_seconds)
             job.raise_if_cancelled()
             if job.stopping:
                 break
@@ -150,7 +152,6 @@ class FakeEngine(Engine):
                 tuple(_blended(plan, a, (1 - share) * a + share * b) for a, b in zip(starts, ends, strict=True))
             )
             plan.on_step(_as_step(index, plan, mixed))
-        job.charge("denoise", self.step_seconds * plan.steps)
         return FakeLatents(mixed.pictures, tuple(starts))
 
     def distances(self, job: Job, latents: FakeLatents) -> list[NDArray[np.float32]]:
@@ -169,12 +170,8 @@ class FakeEngine(Engine):
         """Run `fn` here, one at a time as a real engine does; charged to the job."""
         self._note("compute", job)
         job.raise_if_cancelled()
-        start = time.perf_counter()
-        with self._computing:
-            try:
-                return fn()
-            finally:
-                job.charge("compute", time.perf_counter() - start)
+        with job.apart(), self._computing, job.charged("compute"):
+            return fn()
 
     def model(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
         """Really loads it, once."""
@@ -190,6 +187,18 @@ class FakeEngine(Engine):
         """Forget extensions' models; there are no others."""
         self._note("unload", job)
         self._models.drop()
+
+    def used(self, job: Job) -> tuple[UsedWeights, ...]:
+        """It has no files; of extensions' models the names."""
+        return tuple(UsedWeights(kind=kind, name=name, sha256="") for kind, name in sorted(job.used))
+
+    def machine(self) -> Mapping[str, Any]:
+        """None to speak of."""
+        return {"device": "none"}
+
+    def spent(self) -> Mapping[str, float]:
+        """It has no thread of its own, and nothing to tell."""
+        return {}
 
     def memory(self) -> Mapping[str, Any]:
         """As on a machine without a GPU."""

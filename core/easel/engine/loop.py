@@ -68,13 +68,19 @@ class Loop:
         self._nan_check = nan_check
         self._turns = Turns(max_jobs)
         self._counts: dict[str, float] = {field.name: 0 for field in fields(Counters)}
+        self._waiting = perf_counter()  # since when the thread has had nothing to do; 0: it works
         self._thread = threading.Thread(target=self._serve, name="easel-engine", daemon=True)
         self._thread.start()
 
     @property
     def counters(self) -> Counters:
         """A snapshot."""
-        counts = self._counts | {"load_seconds": self._bench.seconds, "switches": self._bench.switches}
+        idle = self._counts["idle_seconds"] + (perf_counter() - self._waiting if self._waiting else 0.0)
+        counts = (
+            self._counts
+            | {"idle_seconds": idle}
+            | {"load_seconds": self._bench.seconds, "switches": self._bench.switches}
+        )
         return Counters(**counts)  # type: ignore[arg-type]
 
     def call(self, call: Call[T], part: str) -> T:
@@ -84,7 +90,8 @@ class Loop:
         call.job.raise_if_cancelled()
         self._turns.ask(call)
         try:
-            return call.result.result()
+            with call.job.apart():
+                return call.result.result()
         finally:
             charge(call, part)
 
@@ -108,9 +115,10 @@ class Loop:
         try:
             while self._turns.wait():
                 start = perf_counter()
+                self._waiting = 0.0
                 self._counts["idle_seconds"] += start - before
                 self._turn(start)
-                before = perf_counter()
+                self._waiting = before = perf_counter()
         except BaseException as error:
             end = error  # a fault of the loop itself: nobody may wait for it forever
             raise
@@ -136,7 +144,7 @@ class Loop:
             return
         parts = self._tick([run for run in order if isinstance(run, Run)])
         total = sum(len(part.rows) for part in parts)
-        shares = [(part.run, len(part.rows) / total) for part in parts]
+        shares = [(part.run, len(part.rows) / total) for part in parts] or [(first, 1.0)]  # who failed pays too
         self._account(first, shares, "tick_seconds", start, loaded)
         for run in dict.fromkeys((first, *(part.run for part in parts))):
             run.report()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -25,8 +26,10 @@ from easel.engine.weights import Weights
 from easel.engine.work import Call, Run
 from easel.engine.workbench import Bench
 from easel.errors import BadRequest, NotANumber
-from easel.models.placement import device_memory
+from easel.models.fingerprints import Fingerprints
+from easel.models.placement import describe_machine, device_memory
 from easel.prompt.infotext import hash_list
+from easel.values.receipt import UsedWeights
 from easel.values.result import ReportLine
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from easel.models.cache import ModelCache
+    from easel.models.checkpoint import LoadedCheckpoint
     from easel.models.placement import Placement
     from easel.models.store import ModelStore
     from easel.values.job import Job
@@ -70,7 +74,8 @@ class TickEngine(Engine):
         self._bench = Bench(store, cache, placement)
         self._texts = TextCache(options.cached_texts)
         self._colours: dict[tuple[str, str], Tensor] = {}
-        self._nan_check = options.nan_check
+        self._nan_check, self._reproducible = options.nan_check, options.reproducible
+        self._prints = Fingerprints(store.digest)
         self._loop = Loop(
             self._bench,
             max_jobs=options.max_jobs,
@@ -125,6 +130,7 @@ class TickEngine(Engine):
 
         def encode() -> TextBatch:
             checkpoint = self._bench.use(weights)
+            self._use_checkpoint(job, checkpoint)
             self._bench.give_embeddings(checkpoint)
             for name in checkpoint.adapters.unmatched:
                 job.warn(f"adapter layer without a place in this checkpoint: {name}")
@@ -137,6 +143,8 @@ class TickEngine(Engine):
                 height=height,
                 cache=self._texts,
             ).batch(positive, negative)
+            for name, file in self._bench.embedding_files(batch.embeddings).items():
+                self._use(job, "embedding", name, file.path)
             hashes = self._bench.embedding_hashes(batch.embeddings)
             return replace(batch, extra_infotext=(("TI hashes", hash_list(hashes)),)) if hashes else batch
 
@@ -147,7 +155,7 @@ class TickEngine(Engine):
         known: dict[int, LatentBatch] = {}
         for picture in pictures:
             if id(picture) not in known:
-                call = Call(job, partial(self._encode_picture, model, picture), model.checkpoint)
+                call = Call(job, partial(self._encode_picture, job, model, picture), model.checkpoint)
                 known[id(picture)] = self._loop.call(call, "encode")
         encoded = [known[id(picture)] for picture in pictures]
         return LatentBatch(tuple(one.pictures[0] for one in encoded), encoded[0].pixels_per_latent)
@@ -181,7 +189,7 @@ class TickEngine(Engine):
     def decode(self, job: Job, model: ModelSpec, latents: LatentBatch) -> list[NDArray[np.uint8]]:
         """Latents → (H, W, 3) uint8 pictures; NaNs raise NotANumber. See `LatentBatch.checkpoint`."""
         model = replace(model, checkpoint=latents.checkpoint or model.checkpoint)
-        calls = (Call(job, partial(self._decode_picture, model, x), model.checkpoint) for x in latents.pictures)
+        calls = (Call(job, partial(self._decode_picture, job, model, x), model.checkpoint) for x in latents.pictures)
         return [self._loop.call(call, "decode") for call in calls]
 
     def compute(self, job: Job, fn: Callable[[], T]) -> T:
@@ -201,6 +209,20 @@ class TickEngine(Engine):
         """Drop every loaded model."""
         self._loop.call(Call(job, self._bench.clear), "load")
 
+    def used(self, job: Job) -> tuple[UsedWeights, ...]:
+        """What computed for a job so far, by its hashes."""
+        found = sorted(job.used.items())
+        return tuple(UsedWeights(kind=kind, name=name, sha256=self._prints.get(path)) for (kind, name), path in found)
+
+    def machine(self) -> Mapping[str, Any]:
+        """Device, number types, threads, and the flags that choose how it computes."""
+        return describe_machine(self._bench.placement) | {"reproducible": self._reproducible}
+
+    def spent(self) -> Mapping[str, float]:
+        """Seconds of the engine's thread since its start: `busy` and `idle`."""
+        told = self.counters
+        return {"busy": told.tick_seconds + told.call_seconds + told.load_seconds, "idle": told.idle_seconds}
+
     def memory(self) -> Mapping[str, Any]:
         """The device's memory: what A1111's `/memory` says under `cuda`."""
         return device_memory(self._bench.device)
@@ -208,10 +230,14 @@ class TickEngine(Engine):
     def close(self) -> None:
         """Stop the engine's thread; whoever waits for it gets an error."""
         self._loop.close()
+        self._prints.close()
 
     @torch.inference_mode()
     def _begin(self, job: Job, model: ModelSpec, weights: Weights, plan: DenoisePlan) -> Run:
         checkpoint = self._bench.use(weights)
+        self._use_checkpoint(job, checkpoint)
+        for control in plan.conditioning.controls:
+            self._use(job, "controlnet", Path(control.model).stem, Path(control.model))
         if plan.request.init and plan.request.init.image_cfg_scale and checkpoint.blueprint.extra_channels != EDITING:
             reason = f"{checkpoint.info.title} is no checkpoint that edits pictures"
             job.note(ReportLine(item="image_cfg_scale", outcome="ignored", reason=reason))
@@ -238,19 +264,37 @@ class TickEngine(Engine):
         return run
 
     @torch.inference_mode()
-    def _encode_picture(self, model: ModelSpec, picture: NDArray[np.uint8]) -> LatentBatch:
+    def _encode_picture(self, job: Job, model: ModelSpec, picture: NDArray[np.uint8]) -> LatentBatch:
         checkpoint = self._bench.checkpoint(model.checkpoint, vae=model.vae, tiling=model.tiling)
+        self._use_vae(job, checkpoint)
         pixels = torch.tensor(picture).permute(2, 0, 1)[None].float() / 127.5 - 1.0
         encoded = checkpoint.encode_pixels(pixels)
         self._check(encoded)
         return LatentBatch((encoded,), checkpoint.latent.pixels)
 
     @torch.inference_mode()
-    def _decode_picture(self, model: ModelSpec, x: Tensor) -> NDArray[np.uint8]:
+    def _decode_picture(self, job: Job, model: ModelSpec, x: Tensor) -> NDArray[np.uint8]:
         checkpoint = self._bench.checkpoint(model.checkpoint, vae=model.vae, tiling=model.tiling)
+        self._use_vae(job, checkpoint)
         decoded = checkpoint.decode_latents(x)
         self._check(decoded)
         return to_bytes(decoded[0].permute(1, 2, 0))
+
+    def _use(self, job: Job, kind: str, name: str, path: Path) -> None:
+        """Note for the receipt what computes; its hash is looked for meanwhile."""
+        if (kind, name) not in job.used:
+            job.used[kind, name] = path
+            self._prints.begin(path)
+
+    def _use_checkpoint(self, job: Job, checkpoint: LoadedCheckpoint) -> None:
+        """The checkpoint, with the adapters and the separate autoencoder in it."""
+        self._use(job, "checkpoint", checkpoint.info.filename, checkpoint.info.path)
+        for adapter in checkpoint.adapters.active:
+            self._use(job, adapter.kind, adapter.name, Path(adapter.file))
+
+    def _use_vae(self, job: Job, checkpoint: LoadedCheckpoint) -> None:
+        if checkpoint.vae_path is not None:
+            self._use(job, "vae", checkpoint.vae_path.name, checkpoint.vae_path)
 
     def _preview(self, job: Job, model: ModelSpec, latents: LatentBatch, kind: str) -> list[NDArray[np.uint8]]:
         if kind == "full":

@@ -46,7 +46,7 @@ class Bench:
     def __init__(self, store: ModelStore, cache: ModelCache, placement: Placement) -> None:
         self._store = store
         self._cache = cache
-        self._placement = placement
+        self.placement = placement
         self._infos: dict[str, CheckpointInfo] = {}
         self._sizes: dict[Path, int] = {}
         self._described: dict[tuple[Path, int], Described] = {}
@@ -59,7 +59,7 @@ class Bench:
     @property
     def device(self) -> torch.device:
         """Where the models compute."""
-        return self._placement.device
+        return self.placement.device
 
     def clear(self) -> None:
         """Drop every model."""
@@ -69,7 +69,7 @@ class Bench:
 
     def foreign(self, key: Hashable, load: Callable[[str], T], size: int) -> T:
         """A model that is not ours (an extension's), kept with ours."""
-        return self._cache.get(("extension", key), lambda: load(str(self._placement.device)), size)
+        return self._cache.get(("extension", key), lambda: load(str(self.placement.device)), size)
 
     def look_up(self, checkpoint: str) -> CheckpointInfo:
         """The file behind a checkpoint's name; UnknownName, RefusedFile, ModelError."""
@@ -124,7 +124,7 @@ class Bench:
         start = perf_counter()
         if path not in self._sizes:
             self._sizes[path] = self._size(path)
-        net = self._cache.get(("controlnet", path), lambda: load_controlnet(path, self._placement), self._sizes[path])
+        net = self._cache.get(("controlnet", path), lambda: load_controlnet(path, self.placement), self._sizes[path])
         self.seconds += perf_counter() - start
         return net
 
@@ -136,11 +136,11 @@ class Bench:
             return 0
 
     def _bytes(self, layout: Layout) -> int:
-        return sum(prod(spec.shape) for spec in layout.tensors.values()) * self._placement.dtype.itemsize
+        return sum(prod(spec.shape) for spec in layout.tensors.values()) * self.placement.dtype.itemsize
 
     def finish(self) -> None:
         """Wait for the device; raises what went wrong on it meanwhile."""
-        finish(self._placement.device)
+        finish(self.placement.device)
 
     def give_embeddings(self, model: LoadedCheckpoint) -> None:
         """Let prompts name the textual inversions that are on disk by now."""
@@ -149,10 +149,14 @@ class Bench:
             model.texts.use_embeddings(load_embeddings(files, model.texts.widths)[0])
             self._embeddings[model.info.path] = files
 
+    def embedding_files(self, names: Iterable[str]) -> dict[str, ModelFile]:
+        """The files of textual inversions, by name."""
+        files = {file.name.rpartition("/")[2]: file for file in reversed(self._store.files("embedding"))}
+        return {name: files[name] for name in names if name in files}
+
     def embedding_hashes(self, names: Iterable[str]) -> dict[str, str]:
         """The first 12 digits of the hashes of textual inversions, by name; empty without hashing."""
-        files = {file.name.rpartition("/")[2]: file for file in reversed(self._store.files("embedding"))}
-        hashes = {name: self._store.hash(files[name]).sha256 for name in names if name in files}
+        hashes = {name: self._store.hash(file).sha256 for name, file in self.embedding_files(names).items()}
         return {name: whole[:12] for name, whole in hashes.items() if whole}
 
     def _is_kept(self, weights: Weights | None) -> bool:
@@ -164,6 +168,6 @@ class Bench:
     def _load(self, info: CheckpointInfo) -> LoadedCheckpoint:
         self._embeddings.pop(info.path, None)
         try:
-            return load_checkpoint(info, self._placement)
+            return load_checkpoint(info, self.placement)
         except OSError as error:
             raise ModelError(f"{info.filename}: the file cannot be read any more") from error

@@ -6,7 +6,8 @@ Easel's own errors (`JobRefused`, `JobCancelled`, `BadRequest` …) are decision
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from inspect import ismethod
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from easel.errors import EaselError, ExtensionError
 from easel.extensions.watch import Watch, job_among
 from easel.hookspecs import STYLES, hookimpl
+from easel.values.job import Job
 
 if TYPE_CHECKING:
     import pluggy
@@ -57,7 +59,7 @@ def guard(extension: str, hook: str, function: Callable[..., Any], watch: Watch 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            with watch.inside(extension, hook, job_among(args, kwargs)):
+            with _charged(watch, extension, hook, job_among(args, kwargs)):
                 result = function(*args, **kwargs)
         except EaselError:
             raise
@@ -79,16 +81,16 @@ def _guard_wrapper(extension: str, hook: str, function: Callable[..., Any], watc
         from_below: BaseException | None = None
         wrapper, job = function(*args, **kwargs), job_among(args, kwargs)
         try:
-            with watch.inside(extension, hook, job):
+            with _charged(watch, extension, hook, job):
                 next(wrapper)
             try:
                 result = yield
             except BaseException as error:  # noqa: BLE001 - handed to the wrapper, which decides
                 from_below = error
-                with watch.inside(extension, hook, job):
+                with _charged(watch, extension, hook, job):
                     wrapper.throw(error)
             else:
-                with watch.inside(extension, hook, job):
+                with _charged(watch, extension, hook, job):
                     wrapper.send(result)
         except StopIteration as end:
             watch.worked(extension, hook)
@@ -102,6 +104,13 @@ def _guard_wrapper(extension: str, hook: str, function: Callable[..., Any], watc
         raise watch.failed(ExtensionError(extension, hook, "a wrapper yields exactly once"))
 
     return guarded
+
+
+@contextmanager
+def _charged(watch: Watch, extension: str, hook: str, job: Job | None) -> Iterator[None]:
+    """While an extension's code runs: it is known who is inside, and the job's account has the time."""
+    with watch.inside(extension, hook, job), nullcontext() if job is None else job.charged(extension):
+        yield
 
 
 def failure(extension: str, hook: str, error: BaseException) -> ExtensionError:

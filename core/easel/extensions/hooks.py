@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,6 +77,7 @@ class Hooks:
     routers: tuple[Owned, ...] = ()  # `APIRouter`s, in a process that serves them
     tabs: tuple[Owned, ...] = ()  # of the page, the same
     watch: Watch = field(default_factory=Watch)  # who is inside an extension's code, who fails
+    folders: Mapping[str, Path] = field(default_factory=dict)  # of the extensions' code, by name
     changes: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)  # what extensions may change; None: all
 
     @classmethod
@@ -109,6 +111,7 @@ class Hooks:
             upscalers=_distinct("register_upscalers", "Upscaler", bare.register_upscalers()),
             face_restorers=_distinct("register_face_restorers", "FaceRestorer", bare.register_face_restorers()),
             watch=watch or Watch(),
+            folders=MappingProxyType({one.name: one.folder for one in ordered}),
             changes=MappingProxyType({one.name: one.permissions.changes for one in ordered}),
         )
 
@@ -214,11 +217,10 @@ class Hooks:
         return found
 
     def run_task(self, called: TaskCall, job: Job) -> Draft:
-        """What the task makes, its time charged to the job. Errors: NotFound, BadRequest, ExtensionError."""
+        """What the task makes. Errors: NotFound, BadRequest, ExtensionError."""
         task = self.task(called)
         arguments = task.parse(called.arguments)
-        with _charged(task.extension, job):
-            draft = task.call(arguments, job)
+        draft = task.call(arguments, job)
         if not isinstance(draft, Draft):
             raise ExtensionError(task.extension, task.name, f"returned {type(draft).__name__}; allowed: Draft")
         return draft
@@ -333,15 +335,9 @@ def _call(implementation: Implementation, arguments: Mapping[str, Any]) -> Any:
     return implementation.call(**{name: arguments[name] for name in arguments if name in implementation.arguments})
 
 
-@contextmanager
-def _charged(extension: str, job: Job | None) -> Iterator[None]:
-    """Charge the time of an extension's code to the job."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        if job is not None and extension:
-            job.charge(extension, time.perf_counter() - started)
+def _charged(extension: str, job: Job | None) -> AbstractContextManager[None]:
+    """Also of a method that does not ask for the job (`guard` charges the others; nothing counts twice)."""
+    return job.charged(extension) if job is not None and extension else nullcontext()
 
 
 def _line(hook: str, outcome: Any, reason: str, extension: str) -> ReportLine:

@@ -8,20 +8,22 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 
 from easel.errors import BadRequest, DeadlinePassed, EaselError, JobCancelled, JobRefused, NotFound, WorkerLost
 from easel.jobs.fairness import FairQueue
 from easel.jobs.places import Crew, Place, Signal, Worker, choose
-from easel.jobs.record import Once, Record
+from easel.jobs.record import Once, Record, line_of
 from easel.jobs.shelf import Shelf
 from easel.jobs.tally import Tally
 from easel.values.job import Job, JobState, Progress
+from easel.values.ledger import Line, Shift, engine_seconds
 from easel.values.request import GenerationRequest
-from easel.values.result import ReportLine, Result
+from easel.values.result import LOST, QUEUE, ReportLine, Result
 
 log = logging.getLogger("easel.jobs")
 FINISHED_KEPT = 256
@@ -42,15 +44,20 @@ class Jobs:
         phase_deadline: float = 1800.0,
         warm_kept: int = 1,
         kept_bytes: int = KEPT_BYTES,
+        service: str = "",
+        enter: Callable[..., None] = lambda *entries: None,
         admit: Callable[[Job], None] = lambda job: None,
         job_changed: Callable[[Job], None] = lambda job: None,
     ) -> None:
-        """`max_in_flight` jobs are given to a worker at once; `deadline` is in seconds from the start of a job,
+        """`service` is this one's name; `enter` takes lines and shifts for the ledger.
+
+        `max_in_flight` jobs are given to a worker at once; `deadline` is in seconds from the start of a job,
         `phase_deadline` from the last sign of progress in its worker; `max_delivery` how often a lost worker's job is
         tried; `warm_kept` how many checkpoints a worker keeps; `kept_bytes` how much of finished jobs' pictures."""
         self._max_in_flight, self._max_waiting = max_in_flight, max_waiting
         self._max_delivery, self._deadline, self._phase_deadline = max_delivery, deadline, phase_deadline
         self._warm_kept = warm_kept
+        self._service, self._enter = service, enter
         self._admit, self._job_changed = admit, job_changed
         self.tally = Tally()
         self._lock = threading.RLock()
@@ -105,7 +112,7 @@ class Jobs:
         )
         self._admit(job)
         tries = 1 if id else self._max_delivery  # who gives a task out again counts for itself
-        record = Record(job, once, tries=tries, pinned=to is not None)
+        record = Record(job, once, tries=tries, pinned=to is not None, task=bool(id))
         with self._lock:
             if (earlier := self._earlier(user, once)) is not None:  # in the meantime
                 return earlier
@@ -149,6 +156,21 @@ class Jobs:
         """Seconds since a running job began; 0 for one that waits or is done."""
         record = self._running.get(job.id)
         return time.monotonic() - record.started if record else 0.0
+
+    def seconds(self, job: Job) -> Mapping[str, float]:
+        """What a finished job, also one that failed, took by part; errors: NotFound for a job long gone."""
+        return self._record(job).seconds
+
+    def line(self, job_id: str) -> Line | None:
+        """What a finished job came to, for the ledger, while the job is known."""
+        with self._lock:
+            record = self._finished.get(job_id)
+        return record.line if record else None
+
+    def shifts(self) -> list[Shift]:
+        """The time of the workers that are there, until now."""
+        with self._lock:
+            return [place.shift(self._service) for place in self._places]
 
     def running(self) -> list[Job]:
         """Jobs in the engine, oldest first."""
@@ -212,6 +234,10 @@ class Jobs:
         for record in records:
             record.job.cancel()
             self._finish(record, JobState.CANCELLED, WorkerLost("the service is shutting down"))
+        with self._lock:
+            places = list(self._places)
+        for place in places:
+            self._enter(place.shift(self._service, over=True))
         if self._crew is not None:
             self._crew.close()
 
@@ -234,12 +260,12 @@ class Jobs:
 
     # -- for workers and who has them
 
-    def ready(self, worker: Worker) -> None:
-        """A worker takes jobs from now on."""
+    def ready(self, worker: Worker, *, start: float = 0.0) -> None:
+        """A worker takes jobs from now on; `start`: seconds that it has been there already."""
         with self._lock:
             for record in self._queue:
                 record.cold_start += self._bare(record)
-            self._places.append(Place(worker))
+            self._places.append(Place(worker, start=start))
         self._dispatch()
 
     def retire(self, worker: Worker) -> bool:
@@ -249,7 +275,9 @@ class Jobs:
             if place is not None and place.jobs:
                 return False
             self._remove(worker)
-            return True
+        if place is not None:
+            self._enter(place.shift(self._service, over=True))
+        return True
 
     def progressed(self, job_id: str, progress: Progress) -> None:
         """A running job got further."""
@@ -263,18 +291,24 @@ class Jobs:
             record.job.progress = progress
             self._tell(record)
 
-    def done(self, job_id: str, result: Result) -> None:
-        """A job ended well."""
-        record = self._take_back(job_id, sum(result.seconds.values()))
+    def done(self, job_id: str, result: Result, spent: Mapping[str, float] = MappingProxyType({})) -> None:
+        """A job ended well; `spent`: what its worker's engine has spent so far."""
+        record = self._take_back(job_id, result.seconds, spent)
         if record is not None:
             if record.place is not None:
                 record.place.warmed(record.job.request.checkpoint, self._warm_kept)
-            self._finish(record, JobState.DONE, result)
+            self._finish(record, JobState.DONE, replace(result, seconds=record.seconds))
         self._dispatch()
 
-    def failed(self, job_id: str, error: EaselError, seconds: float = 0.0) -> None:
-        """A job ended badly."""
-        record = self._take_back(job_id, seconds)
+    def failed(
+        self,
+        job_id: str,
+        error: EaselError,
+        seconds: Mapping[str, float] = MappingProxyType({}),
+        spent: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """A job ended badly, after `seconds` of work; `spent`: what its worker's engine has spent so far."""
+        record = self._take_back(job_id, seconds, spent)
         if record is not None:
             state = JobState.CANCELLED if isinstance(error, JobCancelled) else JobState.FAILED
             self._finish(record, state, error)
@@ -291,9 +325,10 @@ class Jobs:
             records = [one for one in self._running.values() if one.place is place]
         if place is None:  # it never took jobs, or none any more
             return
+        self._enter(place.shift(self._service, over=True))
         for record in records:
             seconds = time.monotonic() - record.started
-            if self._take_back(record.job.id, seconds) is None:
+            if self._take_back(record.job.id, {LOST: seconds}) is None:
                 continue
             if seconds > self._deadline:
                 late = DeadlinePassed(f"the job ran longer than {self._deadline:g} s{because}")
@@ -358,6 +393,8 @@ class Jobs:
     def _assign(self, record: Record, place: Place) -> None:
         """This job is that worker's; the caller holds the lock."""
         record.state, record.started, record.place = JobState.RUNNING, time.monotonic(), place
+        # From acceptance on, which a task's stream may have done in another process; then each time anew.
+        record.waited += record.started - record.queued if record.seconds else time.time() - record.job.created
         record.deliveries += 1
         self._running[record.job.id] = record
         if not place.jobs:
@@ -389,20 +426,36 @@ class Jobs:
         if self._crew is not None and len(self._queue):
             self._crew.wake()
 
-    def _take_back(self, job_id: str, seconds: float) -> Record | None:
+    def _take_back(
+        self, job_id: str, seconds: Mapping[str, float], spent: Mapping[str, float] = MappingProxyType({})
+    ) -> Record | None:
         with self._lock:
             record = self._running.pop(job_id, None)
             if record is not None:
-                self._queue.finished(record.job.user, seconds)
+                record.took(seconds)
+                service = sum(seconds.values()) - seconds.get(QUEUE, 0.0)  # a worker elsewhere has a line of its own
+                self._queue.finished(record.job.user, service)
                 if record.place is not None:
                     record.place.jobs -= 1
+                    record.place.spent = spent or record.place.spent
+                    record.place.charged += engine_seconds(seconds)
                     record.place.heard = time.monotonic()
             return record
 
     def _finish(self, record: Record, state: JobState, outcome: Result | EaselError) -> None:
         with self._lock:
-            if record.state.final:
+            if record.line is not None:
                 return
+            if record.state is JobState.RUNNING and record.job.id in self._running:  # nobody will say what it took
+                record.took({LOST: time.monotonic() - record.started})
+            elif not record.deliveries:
+                record.seconds = {QUEUE: max(0.0, time.time() - record.job.created)}
+            line = record.line = line_of(record, state, outcome, self._service)
+            shift = record.place.to_tell(self._service) if record.place is not None else None
+        # Before anybody hears of it. Of a task it is written with its result; a dry run computes nothing.
+        entered = None if record.task or record.job.request.explain else line
+        self._enter(*filter(None, (entered, shift)))
+        with self._lock:
             record.state = state
             self.tally.end(record.job, state, outcome, time.time())
             promise = record.outcome

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from easel.values.job import Job
+from easel.values.ledger import Shift
 
+_TELL_EVERY = 1.0  # seconds
 Signal = Literal["interrupt", "skip", "cancel"]
 
 
@@ -60,6 +63,34 @@ class Place:
     warm: tuple[str, ...] = ()  # checkpoints that are in its memory, the newest first
     heard: float = field(default_factory=time.monotonic)  # when a job of its began, got further or ended at last
     deliberate: bool = False  # it is being replaced because of one late job
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    start: float = 0.0  # seconds that its process took until it took jobs
+    since: float = field(default_factory=time.time)  # when it took jobs first; Unix time
+    spent: Mapping[str, float] = field(default_factory=dict)  # seconds of its engine so far, `busy` and `idle`
+    told: float = 0.0  # when its time was told to the ledger; monotonic
+    charged: float = 0.0  # those that jobs' accounts have
+
+    def to_tell(self, service: str) -> Shift | None:
+        """Its time until now, unless that was told just now: for the case that this process is killed."""
+        if time.monotonic() - self.told < _TELL_EVERY:
+            return None
+        self.told = time.monotonic()
+        return self.shift(service)
+
+    def shift(self, service: str, *, over: bool = False) -> Shift:
+        """Its time until now. What the engine has not told of is work when it has jobs, else idleness."""
+        now = time.time()
+        busy, idle = self.spent.get("busy", self.charged), self.spent.get("idle", 0.0)
+        untold = max(0.0, now - self.since - busy - idle)
+        if self.jobs:
+            busy += untold
+        else:
+            idle += untold
+        began = self.since - self.start
+        return Shift(
+            worker=self.id, service=service, began=began, ended=now, over=over,
+            start=self.start, busy=busy, idle=idle, charged=self.charged,
+        )  # fmt: skip
 
     def warmed(self, checkpoint: str, most: int) -> None:
         """A job with this checkpoint has been run; `most`: so many stay in memory."""

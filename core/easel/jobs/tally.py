@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from easel.errors import EaselError
 from easel.values.job import Job, JobState
-from easel.values.result import Result
+from easel.values.result import QUEUE, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,8 @@ class Tally:
                     self._errors[type(outcome).__name__] += 1
                 return
             for part, seconds in outcome.seconds.items():
+                if part == QUEUE:  # `ended` tells of waiting
+                    continue
                 self._seconds[part] = self._seconds.get(part, 0.0) + seconds
             self._pictures += sum(one.kind == "result" for one in outcome.images)
             if "denoise" in outcome.seconds:

@@ -37,6 +37,12 @@ class HashCache:
         self._write()
         return digest
 
+    def tree(self, folder: Path) -> str:
+        """One hash for the weights and configurations in a folder: of their names and hashes."""
+        files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json"))
+        lines = (f"{path.relative_to(folder).as_posix()} {self.compute(path)}\n" for path in files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
     def _reload(self) -> None:
         if self.file is None or not self.file.is_file():
             return

@@ -112,6 +112,21 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def describe_machine(placement: Placement) -> dict[str, Any]:
+    """What of device and number types decides about the last bits of a picture."""
+    name = torch.backends.cpu.get_cpu_capability()
+    if placement.device.type == "cuda":
+        name = torch.cuda.get_device_name(placement.device)
+    return {
+        "device": f"{placement.device.type} ({name})",
+        "dtype": str(placement.dtype).removeprefix("torch."),
+        "vae_dtype": str(placement.vae_dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "compiled": placement.compiled,
+        "xformers": placement.xformers,
+    }
+
+
 def device_memory(device: torch.device) -> dict[str, Any]:
     """Bytes of a GPU's memory and its allocator's peaks, by the names of A1111's `/memory`; an `error` without one."""
     if device.type != "cuda":

@@ -204,6 +204,12 @@ class ModelStore:
             return file
         return replace(file, sha256=self._hashes.compute(file.path))
 
+    def digest(self, path: Path) -> str:
+        """The sha256 of a file of weights, or one for a folder of them; "" with hashing off, or for what is gone."""
+        if not self.hashing or not path.exists():
+            return ""
+        return self._hashes.compute(path) if path.is_file() else self._hashes.tree(path)
+
     def _hashed(self, file: File) -> File:
         if not self.hashing or not file.path.is_file():
             return file

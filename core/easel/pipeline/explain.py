@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from easel.values.job import Job
+    from easel.values.receipt import UsedWeights
 
 T = TypeVar("T")
 
@@ -50,12 +51,21 @@ class Planner(Engine):
     """An engine that makes nothing; checkpoints are described and extensions' own models run by the real one.
 
     `needs` are the models that the passes use, each once, in the order of their first use: kind, name, and the bytes
-    of its file where that is known here.
+    of its file where that is known here. `passes` has every pass; `planned` tells equal ones once, with how often.
     """
 
     engine: Engine
     needs: dict[tuple[str, str], int | None] = field(default_factory=dict)
     passes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def planned(self) -> list[dict[str, Any]]:
+        """The passes, equal ones once: `times`."""
+        found: list[dict[str, Any]] = []
+        for one in self.passes:
+            if one not in found:
+                found.append(one)
+        return [one | {"times": self.passes.count(one)} for one in found]
 
     def facts(self, job: Job, model: ModelSpec) -> ModelFacts:
         """As the real engine has it."""
@@ -109,8 +119,7 @@ class Planner(Engine):
             "sampler": plan.sampler,
             "scheduler": plan.scheduler,
         }
-        if told not in self.passes:
-            self.passes.append(told)
+        self.passes.append(told)
         mask = plan.conditioning.mask
         cells = () if mask is None else mask.mask.shape
         return PlannedLatents(len(plan.pictures), plan.width, plan.height, cells)
@@ -138,6 +147,18 @@ class Planner(Engine):
 
     def unload(self, job: Job) -> None:
         """Nothing is loaded."""
+
+    def used(self, job: Job) -> tuple[UsedWeights, ...]:
+        """As the real engine has it."""
+        return self.engine.used(job)
+
+    def machine(self) -> Mapping[str, Any]:
+        """As the real engine has it."""
+        return self.engine.machine()
+
+    def spent(self) -> Mapping[str, float]:
+        """As the real engine has it."""
+        return self.engine.spent()
 
     def memory(self) -> Mapping[str, Any]:
         """As the real engine has it."""

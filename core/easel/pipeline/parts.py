@@ -53,6 +53,8 @@ class _Parts:
                 report=[],
                 trace=[],
                 seconds={},
+                work=0.0,
+                used={},
             )
             for number, request in enumerate(requests)
         ]
@@ -83,6 +85,8 @@ class _Parts:
                 self._job.note(line)
             for name, seconds in part.seconds.items():
                 self._job.charge(name, seconds)
+            self._job.used |= part.used
+            self._job.work += part.work
         self._job.parts_done += self._begun
         if self._errors:
             raise self._errors[min(self._errors)]

@@ -173,6 +173,7 @@ def hires_pass(batch: Batch, frame: Frame, model: ModelSpec, latents: Latents) -
 
 def _passed(batch: Batch, model: ModelSpec, plan: DenoisePlan) -> Passed:
     latents = batch.engine.denoise(batch.job, model, plan)
+    batch.job.work += plan.width * plan.height * plan.steps * len(plan.pictures) / 1e6
     mask = plan.conditioning.mask
     soft = mask is not None and mask.soft is not None
     distances = tuple(batch.engine.distances(batch.job, latents)) if soft else ()

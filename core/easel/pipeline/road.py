@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -16,8 +16,10 @@ from easel.extensions.sets import Selection
 from easel.imaging.grid import grid_image
 from easel.pipeline.explain import Explained, Planner
 from easel.pipeline.parts import run_parts
+from easel.pipeline.receipts import Receipts
 from easel.values.image import Image, SavedImage
 from easel.values.job import Job, Progress
+from easel.values.receipt import CHUNK, Receipt
 from easel.values.request import GenerationRequest
 from easel.values.result import Draft, ReportLine, Result, TraceLine
 
@@ -44,7 +46,7 @@ class Run:
     def run_all(self, job: Job, requests: Sequence[GenerationRequest], *, total: int = 0) -> list[Draft]:
         """Run requests as parts of the same job, in the engine together; the drafts in the requests' order."""
         drafts = []
-        with self.hooks.watch.outside():
+        with self.hooks.watch.outside(), job.apart():
             made = run_parts(job, requests, self._part, total=total)
         for number, (part, draft) in enumerate(made):
             job.trace += _of_part(number, job, part, self.hooks.scripts.owner(job.request))
@@ -67,6 +69,7 @@ class Road:
 
     def __init__(self, engine: Engine, hold: Callable[[Selection], AbstractContextManager[Hooks]]) -> None:
         self._engine, self._hold = engine, hold
+        self._receipts = Receipts(engine)
 
     def run(self, job: Job) -> Result:
         """The whole road of one job; errors: EaselError."""
@@ -75,14 +78,17 @@ class Road:
             if job.request.explain:
                 return self._explained(hooks, job)
             job.runner = Run(self._engine, hooks)
+            self._receipts.begin(hooks)
             called = job.request.task
             draft = generate(hooks, job) if called is None else hooks.run_task(called, job)
             job.raise_if_cancelled()
             reviewed = hooks.review_images(draft.images, job)
             job.tell(Progress(stage="save", part=1, parts=1))
-            with charged(job, "save"):
+            with job.charged("save"):
                 grid = _grid(reviewed, job)
-                saved = tuple(_saved(hooks, image, job) for image in (*grid, *reviewed))
+                receipt = self._receipts.of(job, hooks) if called is None else None
+                told = _with_receipts((*grid, *reviewed), receipt)
+                saved = tuple(_saved(hooks, image, job) for image in told)
         refuse_ignored(job)
         return Result(
             images=tuple(image for image in saved if image.kind != "intermediate"),
@@ -91,7 +97,9 @@ class Road:
             trace=tuple(job.trace),
             warnings=tuple(job.warnings),
             seconds=dict(job.seconds),
+            work=job.work,
             interrupted=job.interrupted,
+            receipt=receipt,
         )
 
     def _explained(self, hooks: Hooks, job: Job) -> Result:
@@ -106,7 +114,7 @@ class Road:
         loads = [{"kind": kind, "name": name, "bytes": size} for (kind, name), size in planner.needs.items()]
         return Result(
             images=(),
-            info={"loads": loads, "passes": planner.passes},
+            info={"loads": loads, "passes": planner.planned},
             report=tuple(job.report),
             trace=tuple(job.trace),
             warnings=tuple(job.warnings),
@@ -137,16 +145,6 @@ def _of_part(number: int, job: Job, part: Job, owner: str) -> Iterator[TraceLine
         yield replace(one, part=f"{number + 1}.{one.part}".rstrip("."))
 
 
-@contextmanager
-def charged(job: Job, part: str) -> Iterator[None]:
-    """Charge the time of a block to the job's account."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        job.charge(part, time.perf_counter() - started)
-
-
 def _grid(images: Sequence[Image], job: Job) -> tuple[Image, ...]:
     """A1111 puts a grid before the pictures when several are saved; made of reviewed pictures only."""
     request, options = job.request, job.request.options
@@ -159,6 +157,17 @@ def _grid(images: Sequence[Image], job: Job) -> tuple[Image, ...]:
     pixels = grid_image([image.pixels for image in results], rows=options.n_rows, batch_size=request.batch_size)
     flags = tuple(dict.fromkeys(flag for image in results for flag in image.flags))
     return (replace(first, pixels=pixels, kind="grid", index=0, flags=flags, scores={}),)
+
+
+def _with_receipts(images: Sequence[Image], receipt: Receipt | None) -> Iterator[Image]:
+    """Each with the receipt among its texts, which says which picture of its kind it is."""
+    counts = Counter[str]()
+    for image in images:
+        if receipt is None:
+            yield image
+            continue
+        yield replace(image, texts=(*image.texts, (CHUNK, receipt.text(image.kind, counts[image.kind]))))
+        counts[image.kind] += 1
 
 
 def _info_with_grid(draft: Draft, grid: Sequence[Image]) -> Mapping[str, Any]:

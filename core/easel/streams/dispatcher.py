@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from easel.errors import EaselError, JobRefused, TooLarge, WorkerLost
 from easel.files import ScopedFiles
 from easel.killpoints import killpoint
 from easel.outputs.journal import Journal
 from easel.streams.delivery import Delivery
-from easel.streams.items import REQUEST_ID, Interest, Item, Line, job_id
+from easel.streams.items import REQUEST_ID, Interest, Item, job_id
 from easel.streams.store import Outcome, Put, StreamStore
+from easel.values.ledger import Line
 
 log = logging.getLogger("easel.streams")
 _AGAIN = 1.0  # seconds until the line of jobs, or a store that does not answer, is tried again
 _LOOK_EVERY = 1.0  # seconds, even when nothing rings: the store is told that this consumer is alive
+_LINES = 10_000  # of the ledger: the newest
 _LONGEST_REASON = 200  # characters of the tag `lastReason`
 
 
@@ -38,14 +40,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the API answered: HTTP `status`, error tree's `code` (0: done), body, and what the ledger wants to know."""
+    """What the API answered: HTTP `status`, error tree's `code` (0: done), body, and its line in the ledger.
+
+    `line` has what the job came to, as far as there was one; the dispatcher adds what it knows itself.
+    """
 
     status: int
     body: bytes
     code: int = 0
     reason: str = ""
-    project: str = ""
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    line: Line
 
 
 Perform = Callable[[Task], Awaitable[Answer]]
@@ -68,12 +72,13 @@ class Dispatcher:
         max_payload: int,
         journal: Journal,
         files: ScopedFiles,
+        enter: Callable[[Line], None],
         name: str,
     ) -> None:
         self._store, self._delivery = store, delivery
         self._input, self._sink, self._sink_capacity = service, sink, sink_capacity
         self._threads, self._max_delivery, self._max_payload = threads, max_delivery, max_payload
-        self._journal, self._files = journal, files
+        self._journal, self._files, self._enter = journal, files, enter
         self._who = Interest(group=service, consumer=name)
         self._busy: set[asyncio.Task[None]] = set()
 
@@ -137,11 +142,28 @@ class Dispatcher:
             await asyncio.to_thread(self._release, task, counted=False)
         elif answer.status >= 500 and task.item.deliveries < self._max_delivery:
             log.warning("task %d of %s is tried again: %s", task.item.index, self._input, answer.reason)
+            line = self._line(task, answer)
+            lost = replace(line, job=f"{task.id}#{line.attempts}", state="lost")
+            await asyncio.to_thread(self._enter, lost)
             await asyncio.to_thread(self._release, task, counted=True)
         else:
             if len(answer.body) > self._max_payload:
                 answer = failure(task, TooLarge(f"the result is larger than {self._max_payload} bytes"))
             await self._end(task, answer)
+
+    def _line(self, task: Task, answer: Answer) -> Line:
+        call, code = task.item.call, answer.code or (EaselError.code if answer.status >= 300 else 0)
+        return replace(
+            answer.line,
+            job=task.id,
+            service=self._input,
+            user=call.user,
+            state="done" if not code else "cancelled" if answer.line.state == "cancelled" else "failed",
+            status=code,
+            attempts=min(task.item.deliveries, self._max_delivery),
+            created=call.created,
+            ended=time.time(),
+        )
 
     def _release(self, task: Task, *, counted: bool) -> None:
         self._store.release(self._input, self._who.group, [task.item.index], counted=counted)
@@ -155,16 +177,7 @@ class Dispatcher:
         outcome = Outcome(
             result=Put(data=answer.body, tags={**item.tags, **told}) if answer.body else None,
             dead=answer.status >= 500,
-            line=Line(
-                job=task.id,
-                service=self._input,
-                user=item.call.user,
-                project=answer.project,
-                status=answer.code,
-                attempts=min(item.deliveries, self._max_delivery),
-                seconds=answer.seconds,
-                ended=time.time(),
-            ),
+            line=self._line(task, answer),
         )
         while True:
             try:
@@ -185,6 +198,6 @@ class Dispatcher:
     def _clean(self) -> None:
         """Journals of tasks that had ended when this process was killed."""
         open_jobs = set(self._journal.jobs())
-        for line in self._store.ledger():
+        for line in self._store.ledger(limit=_LINES):
             if line.job in open_jobs:
                 self._journal.forget(line.job)

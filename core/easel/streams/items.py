@@ -1,4 +1,4 @@
-"""What is in a stream: items with tags, who is interested in them, and the line of the ledger a finished task writes.
+"""What is in a stream: items with tags, and who is interested in them.
 
 A stream is an ordered log. Indexes begin at 1, rise, and are never used twice. Within a *group* every item goes to one
 consumer; every group gets its own copy. An item that a consumer holds is *pending* until its group commits it.
@@ -96,20 +96,6 @@ class Place:
 
     holder: str = ""  # "group.consumer"
     ahead: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line of the ledger: what a task came to. One a job, whatever happened on the way."""
-
-    job: str
-    service: str
-    user: str = ""
-    project: str = ""  # the request's `uid`
-    status: int = 0  # of the error tree; 0: done
-    attempts: int = 1
-    seconds: Mapping[str, float] = field(default_factory=dict)  # by part: load, encode, denoise …
-    ended: float = 0.0  # Unix time
 
 
 class KeyUsedOtherwise(BadRequest):

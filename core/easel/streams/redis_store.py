@@ -26,10 +26,11 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from easel.errors import DiskFull, SettingsError, StoreLost
-from easel.streams.items import REQUEST_ID, Call, Facts, Interest, Item, KeyUsedOtherwise, Line, Place, StreamFull
+from easel.streams.items import REQUEST_ID, Call, Facts, Interest, Item, KeyUsedOtherwise, Place, StreamFull
 from easel.streams.redis_news import News
 from easel.streams.store import Outcome, Put
 from easel.streams.together import Together
+from easel.values.ledger import Line
 
 SILENCE = 10.0  # seconds after which a consumer that nobody told of is gone
 _PATIENCE = 4.0  # seconds for an answer; EAS clients wait five

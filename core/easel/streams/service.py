@@ -13,6 +13,7 @@ from easel.outputs.journal import Journal
 from easel.settings import Settings
 from easel.streams.delivery import Delivery
 from easel.streams.dispatcher import Dispatcher, Failure, Perform
+from easel.streams.ledger import Ledger
 from easel.streams.sqlite_store import SqliteStore
 from easel.streams.store import StreamStore
 
@@ -41,6 +42,7 @@ class QueueService:
         *,
         journal: Journal,
         files: ScopedFiles,
+        ledger: Ledger,
         workers: Callable[[], int] = lambda: 1,
     ) -> None:
         """`workers`: how many take tasks now; each has `--worker-threads` of them at once."""
@@ -59,9 +61,10 @@ class QueueService:
             max_payload=self.max_payload,
             journal=journal,
             files=files,
+            enter=ledger.enter,
             name=f"worker-{uuid.uuid4().hex[:8]}",
         )
-        self._database = settings.state_dir / DATABASE
+        self._ledger = ledger
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, perform: Perform, failure: Failure) -> None:
@@ -120,15 +123,14 @@ class QueueService:
 
     async def _copy_ledger(self) -> None:
         """The lines of a store elsewhere, by job id, into the database here."""
-        database = await asyncio.to_thread(SqliteStore, self._database)
-        try:
-            while True:
-                with suppress(EaselError):  # the store does not answer: later
-                    lines = await asyncio.to_thread(self.store.ledger)
-                    await asyncio.to_thread(database.enter, lines)
-                await asyncio.sleep(_COPY_EVERY)
-        finally:
-            await asyncio.shield(asyncio.to_thread(database.close))
+        copied: set[tuple[str, float]] = set()
+        while True:
+            with suppress(EaselError):  # the store does not answer: later
+                lines = await asyncio.to_thread(self.store.ledger)
+                fresh = [line for line in lines if (line.job, line.ended) not in copied]
+                await asyncio.to_thread(self._ledger.enter, *fresh)
+                copied = {(line.job, line.ended) for line in lines}
+            await asyncio.sleep(_COPY_EVERY)
 
     def _open(self) -> None:
         for stream, owner in ((self.input, self.service), (self.sink, ""), (self.rear, "")):

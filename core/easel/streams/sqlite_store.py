@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from easel.killpoints import killpoint
+from easel.streams import ledger
 from easel.streams.database import Database
-from easel.streams.items import REQUEST_ID, Call, Facts, Interest, Item, KeyUsedOtherwise, Line, Place, StreamFull
+from easel.streams.items import REQUEST_ID, Call, Facts, Interest, Item, KeyUsedOtherwise, Place, StreamFull
 from easel.streams.store import Outcome, Put
+from easel.values.ledger import Line, Wanted
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS streams(
@@ -29,10 +31,6 @@ CREATE TABLE IF NOT EXISTS cursors( -- up to where a group's consumers of one sc
   PRIMARY KEY(stream, grp, scope, priority)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS keys(
   stream TEXT, key TEXT, fingerprint TEXT, idx INTEGER, request TEXT, PRIMARY KEY(stream, key)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS ledger(
-  job TEXT PRIMARY KEY, service TEXT, user TEXT, project TEXT, status INTEGER, attempts INTEGER, seconds TEXT,
-  ended REAL);
-CREATE INDEX IF NOT EXISTS ledger_by_time ON ledger(ended);
 """
 _PENDING, _RETURNED, _DONE = 0, 1, 2  # deliveries.state
 _KEYS_KEPT = 100_000  # of a stream: the oldest are forgotten
@@ -47,7 +45,8 @@ class SqliteStore:
 
     def __init__(self, file: Path) -> None:
         """`file`: the service's database, made when it is missing."""
-        self._db = Database(file, _SCHEMA)
+        self._db = Database(file, _SCHEMA + ledger.SCHEMA)
+        self._db.write(ledger.migrate)
         self._here: dict[str, dict[tuple[str, str], Interest]] = {}  # by stream, then group and name
         self._watchers: list[Callable[[str], None]] = []
         self._lock = threading.Lock()
@@ -209,7 +208,7 @@ class SqliteStore:
             _remove(db, stream, [task.index])
             if outcome.result is not None:
                 _put(db, sink, outcome.result, within=False)
-            _enter(db, outcome.line)
+            ledger.enter_line(db, outcome.line)
             killpoint("finishing")
             return True
 
@@ -220,20 +219,7 @@ class SqliteStore:
 
     def ledger(self, *, limit: int = 1000) -> list[Line]:
         """See `StreamStore`."""
-        columns = "job, service, user, project, status, attempts, seconds, ended"
-        sql = f"SELECT {columns} FROM ledger ORDER BY ended DESC LIMIT ?"
-        rows = self._db.read(lambda db: db.execute(sql, (limit,)).fetchall())
-        names = columns.split(", ")
-        return [Line(**{**dict(zip(names, row, strict=True)), "seconds": json.loads(row[6])}) for row in rows]
-
-    def enter(self, lines: Sequence[Line]) -> None:
-        """Lines of another store's ledger; one that is known is replaced."""
-
-        def change(db: sqlite3.Connection) -> None:
-            for line in lines:
-                _enter(db, line)
-
-        self._db.write(change)
+        return self._db.read(lambda db: ledger.newest(db, Wanted(), limit))
 
     def watch(self, changed: Callable[[str], None]) -> Callable[[], None]:
         """See `StreamStore`."""
@@ -392,14 +378,6 @@ def _place(db: sqlite3.Connection, stream: str, index: int, group: str) -> Place
         (stream, item[0], item[0], index, group, _RETURNED),
     ).fetchone()[0]
     return Place(ahead=ahead)
-
-
-def _enter(db: sqlite3.Connection, line: Line) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO ledger VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
-        (line.job, line.service, line.user, line.project, line.status, line.attempts,
-         json.dumps(dict(line.seconds)), line.ended),
-    )  # fmt: skip
 
 
 def _tagged(tags: Mapping[str, str] | None) -> tuple[str, list[Any]]:

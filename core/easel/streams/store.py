@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from easel.streams.items import Call, Facts, Interest, Item, Line, Place
+from easel.streams.items import Call, Facts, Interest, Item, Place
+from easel.values.ledger import Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

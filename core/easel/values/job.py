@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from easel.errors import JobCancelled
@@ -90,8 +92,11 @@ class Job:
     report: list[ReportLine] = field(default_factory=list)
     trace: list[TraceLine] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    work: float = 0.0  # megapixel-steps that were denoised for it
+    used: dict[tuple[str, str], Path] = field(default_factory=dict)  # weights that compute for it, by kind and name
     progress: Progress = field(default_factory=Progress)
     parts_done: int = 0  # of those that `run_all` ran
+    _apart: float = 0.0  # seconds that the job's thread waited, or that are on the account already
     _interrupted: threading.Event = field(default_factory=threading.Event)
     _skips: list[None] = field(default_factory=list)  # one for each time; shared with the job's parts
     _skips_spent: int = 0
@@ -125,6 +130,11 @@ class Job:
         flags = {"interrupt": self._interrupted, "cancel": self._cancelled}
         return tuple(what for what, flag in flags.items() if flag.is_set())  # type: ignore[misc]
 
+    @property
+    def cut_short(self) -> bool:
+        """Somebody interrupted it, or skipped one of its batches."""
+        return self._interrupted.is_set() or bool(self._skips)
+
     def next_batch(self) -> None:
         """A new batch begins: an earlier skip is spent."""
         self._skips_spent = len(self._skips)
@@ -145,8 +155,33 @@ class Job:
             self.report.append(line)
 
     def charge(self, part: str, seconds: float) -> None:
-        """Add to the job's account: `part` is load, encode, denoise, decode, save or an extension's name."""
+        """Add to the job's account: `part` is load, encode, denoise, decode, compute (an extension's
+        model, on the engine's thread), save or an extension's name (its own code)."""
         self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+
+    @contextmanager
+    def charged(self, part: str) -> Iterator[None]:
+        """Charge the time of a block on the job's thread, without what in it is waited for or charged otherwise.
+
+        So no second is on the account twice, and the parts of a job that is alone add up to the time it took.
+        """
+        before = self._apart
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            taken = time.perf_counter() - started
+            self.charge(part, max(0.0, taken - (self._apart - before)))
+            self._apart = before + taken
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """A block that waits for others (the engine, the job's parts), who charge what they do."""
+        before, started = self._apart, time.perf_counter()
+        try:
+            yield
+        finally:
+            self._apart = before + time.perf_counter() - started
 
     def tell(self, progress: Progress) -> None:
         """Publish how far the job is."""
@@ -164,8 +199,13 @@ class Job:
         """An extension's own model, kept in the engine's cache as long as memory allows; call it inside `compute`.
 
         `key` begins with the extension's name; `load` makes the model on the torch device it is given ("cpu",
-        "cuda:0"); `size` is its need in bytes, room that is made before. Do not keep the model: ask again.
+        "cuda:0"); paths in `key` are told in pictures' receipts; `size` is its need in bytes, room that is made
+        before. Do not keep the model: ask again.
         """
+        parts = key if isinstance(key, tuple) else (key,)
+        flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+        for path in (one for one in flat if isinstance(one, Path)):
+            self.used.setdefault((f"model of {flat[0]}", path.name), path)
         if self.runner is None:
             return load("cpu")
         return self.runner.model(key, load, size)

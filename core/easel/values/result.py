@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from easel.values.image import Image, SavedImage
+from easel.values.receipt import Receipt
+
+# Parts of a job's seconds that the gateway adds: what it waited in line, and what it was in workers that died.
+QUEUE, LOST = "queue", "lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,5 +52,7 @@ class Result:
     report: tuple[ReportLine, ...] = ()
     trace: tuple[TraceLine, ...] = ()  # in the order of what happened
     warnings: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)  # load, encode, denoise, decode, save, <extension>
+    seconds: Mapping[str, float] = field(default_factory=dict)  # queue, lost, and the parts of `Job.charge`
+    work: float = 0.0  # megapixel-steps that were denoised
     interrupted: bool = False
+    receipt: Receipt | None = None

@@ -63,7 +63,7 @@ def main(build: Callable[[Settings], Workplace] = build_workplace) -> None:
     workplace = build(opening.settings)
     workplace.extensions.watch.tell = lambda fault: emit(Faulted(fault))
     workplace.extensions.watch.show = Slate(int(sys.argv[2])).write
-    host = JobHost(workplace.road, emit)
+    host = JobHost(workplace.road, emit, workplace.engine.spent)
     emit(Ready(os.getpid()))
     threading.Thread(target=_beat, args=(emit,), name="easel-beat", daemon=True).start()
     with suppress(EOFError, ConnectionError):  # the gateway is gone, and with it everybody who could want a picture

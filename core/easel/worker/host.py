@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from easel.errors import EaselError
 from easel.pipeline.road import Road
@@ -20,8 +20,9 @@ Emit = Callable[[Done | Failed | Progressed], None]
 class JobHost:
     """The jobs that are in the engine now. `emit` is called from the jobs' threads."""
 
-    def __init__(self, road: Road, emit: Emit) -> None:
-        self._road, self._emit = road, emit
+    def __init__(self, road: Road, emit: Emit, spent: Callable[[], Mapping[str, float]] = dict) -> None:
+        """`spent`: seconds of the engine's thread so far, `busy` and `idle`."""
+        self._road, self._emit, self._spent = road, emit, spent
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
 
@@ -49,14 +50,14 @@ class JobHost:
         with self._lock:
             self._jobs.pop(job.id, None)
         if isinstance(outcome, EaselError):
-            self._emit(Failed(job.id, type(outcome).__name__, outcome.message, sum(job.seconds.values())))
+            self._emit(Failed(job.id, type(outcome).__name__, outcome.message, dict(job.seconds), self._spent()))
             return
         try:
-            self._emit(Done(job.id, outcome))
+            self._emit(Done(job.id, outcome, self._spent()))
         except Exception:  # an extension's text that cannot be sent must not leave the caller waiting
             log.exception("the result of job %s cannot be sent", job.id)
             message = "internal error while sending the result; see the server's log"
-            self._emit(Failed(job.id, EaselError.__name__, message, sum(outcome.seconds.values())))
+            self._emit(Failed(job.id, EaselError.__name__, message, outcome.seconds, self._spent()))
 
 
 def _in_words(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from easel import errors
@@ -107,21 +107,23 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A job ended well."""
+    """A job ended well; `spent` is what the engine has spent so far, in all."""
 
     id: str
     result: Result
+    spent: Mapping[str, float] = field(default_factory=dict)
     kind: Literal["done"] = "done"
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A job ended badly; `error` names a class of `easel.errors`."""
+    """A job ended badly; `error` names a class of `easel.errors`, `seconds` are those it took until then."""
 
     id: str
     error: str
     message: str
-    seconds: float
+    seconds: Mapping[str, float]
+    spent: Mapping[str, float] = field(default_factory=dict)
     kind: Literal["failed"] = "failed"
 
     def rebuild(self) -> errors.EaselError:

@@ -59,9 +59,9 @@ def deliver(jobs: Jobs, extensions: Overseer, event: Lacks | Faulted | Done | Fa
         case Progressed():
             jobs.progressed(event.id, event.progress)
         case Done():
-            jobs.done(event.id, event.result)
+            jobs.done(event.id, event.result, event.spent)
         case Failed():
-            jobs.failed(event.id, event.rebuild(), event.seconds)
+            jobs.failed(event.id, event.rebuild(), event.seconds, event.spent)
 
 
 class InProcessWorker:
@@ -83,7 +83,11 @@ class InProcessWorker:
                     workplace = self._workplace = self._build()
                     workplace.extensions.watch.tell = self._registry.note
                     lacking = workplace.extensions.follow(self._extensions)
-                    self._host = JobHost(workplace.road, lambda event: deliver(self._jobs, self._registry, event))
+                    self._host = JobHost(
+                        workplace.road,
+                        lambda event: deliver(self._jobs, self._registry, event),
+                        workplace.engine.spent,
+                    )
         except EaselError as error:
             self._jobs.failed(job.id, error)
             return
@@ -284,7 +288,7 @@ class ChildWorker:
                 event = decode(EVENT, data)
                 if isinstance(event, Ready):
                     self.ready_after = time.monotonic() - self.started
-                    self.jobs.ready(self)
+                    self.jobs.ready(self, start=self.ready_after)
                 elif not isinstance(event, Beat):
                     deliver(self.jobs, self.extensions, event)
             except Exception:  # one bad message must not leave all others unheard

@@ -1,25 +1,24 @@
-"""Usage: where the seconds of my finished jobs went, as far as these are known."""
+"""Usage: where the seconds of my jobs (an operator sees all) went in the last thirty days, as the ledger has them."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from easel.errors import EaselError
-from easel.ui.markup import Html, joined, live, tag
-from easel.values.job import JobState
-from easel.values.result import Result
+from easel.api.ledger import is_operator, summed
+from easel.ui.markup import Html, joined, live, table, tag
+from easel.values.ledger import ENGINE, PARTS, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from easel.ui.page import Page
+    from easel.values.user import User
 
 TITLE = "Usage"
-_COMPUTED = ("load", "encode", "denoise", "decode", "compute", "save")  # parts that have no other in them
+_DAYS = 30
 _LEAST = 0.005  # seconds that are shown
+_BESIDES = tuple(part for part in PARTS if part not in ENGINE)
 
 
 def build(page: Page) -> None:
@@ -27,49 +26,30 @@ def build(page: Page) -> None:
     shown = live(elem_id="easel-usage")
 
     def refresh(request: gr.Request) -> Html:
-        return usage(page, page.user(request).name)
+        return usage(page, page.user(request))
 
     shown.opened(refresh, None, shown, show_progress="hidden")
-    shown.tick(refresh, None, shown, show_progress="hidden")
 
 
-def _results(page: Page, user: str) -> Iterator[Result]:
-    jobs = page.app.jobs
-    for job in jobs.all():
-        try:
-            outcome = jobs.outcome(job) if job.user == user and jobs.state(job) is JobState.DONE else None
-        except EaselError:
-            continue  # forgotten
-        if isinstance(outcome, Result):
-            yield outcome
-
-
-def usage(page: Page, user: str) -> Html:
+def usage(page: Page, user: User) -> Html:
     """The figures of a user's jobs, as HTML."""
-    text, jobs, pictures = page.text, 0, 0
-    seconds: defaultdict[str, float] = defaultdict(float)
-    for result in _results(page, user):
-        jobs, pictures = jobs + 1, pictures + sum(one.kind == "result" for one in result.images)
-        for part, spent in result.seconds.items():
-            seconds[part] += spent
-    total = sum(seconds[part] for part in _COMPUTED)
+    text, operator = page.text, is_operator(user)
+    wanted = Wanted(user=None if operator else user.name, since=time.time() - _DAYS * 86400)
+    told = summed(page.app, wanted, "user" if operator else "project", workers=operator)
+    total = told["total"]
+    pictures, engine = total["pictures"], total["engine_seconds"]
     figures = (
-        (text("Finished jobs"), str(jobs)),
+        (text("Finished jobs"), str(total["jobs"])),
         (text("Pictures"), str(pictures)),
-        (text("Seconds of computing"), f"{total:.1f}"),
-        (text("Seconds for one picture"), f"{total / pictures:.2f}" if pictures else "–"),
+        (text("Seconds of computing"), f"{engine:.1f}"),
+        (text("Seconds for one picture"), f"{engine / pictures:.2f}" if pictures else "–"),
+        (text("Seconds charged"), f"{_charged(told):.1f}"),
     )
-    hooks = sorted(part for part, spent in seconds.items() if part not in _COMPUTED and spent >= _LEAST)
-    rows = [
-        *(_row(text(part), seconds[part], seconds[part] / total) for part in _COMPUTED if seconds[part]),
-        *(_row(f"{text('Extension')}: {part}", seconds[part], None) for part in hooks),
-    ]
-    heads = (tag("th", text(head) if head else "", scope="col") for head in ("Part", "Seconds", "", "Share"))
     notes = (
-        "The seconds of an extension are those that its hooks took, what they waited for included.",
-        "Of the finished jobs that this service still knows: some hundred, until it is started again.",
+        "The seconds of an extension are those that its own code took, its models not counted.",
+        "Of the last thirty days.",
     )
-    whole = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows))
+    link = tag("a", text("All jobs as a table (CSV)"), href="easel/v1/ledger.csv", download=True)
     return joined(
         [
             tag(
@@ -77,10 +57,57 @@ def usage(page: Page, user: str) -> Html:
                 *(tag("div", tag("strong", value), tag("span", name)) for name, value in figures),
                 class_="easel-figures",
             ),
-            tag("div", whole, class_="easel-table") if rows else "",
-            tag("p", " ".join(text(note) for note in notes), class_="easel-quiet"),
+            _parts(page, total["seconds"], engine),
+            _groups(page, told),
+            _workers(page, told),
+            tag("p", " ".join(text(note) for note in notes), " ", link, class_="easel-quiet"),
         ]
     )
+
+
+def _charged(told: dict[str, Any]) -> float:
+    """By the generation: what jobs were generated for; else what workers were allocated, where that is told."""
+    workers = told.get("workers", {}).get("charged_seconds", 0.0)
+    return float(workers or told["total"]["charged_seconds"])
+
+
+def _parts(page: Page, seconds: dict[str, float], engine: float) -> Html | str:
+    """Engine's parts with their shares, then what went on beside it."""
+    text = page.text
+    hooks = sorted(part for part in seconds if part not in PARTS and seconds[part] >= _LEAST)
+    rows = [
+        *(_row(text(part), seconds[part], seconds[part] / engine) for part in ENGINE if seconds.get(part)),
+        *(_row(text(part), seconds[part], None) for part in _BESIDES if seconds.get(part, 0.0) >= _LEAST),
+        *(_row(f"{text('Extension')}: {part}", seconds[part], None) for part in hooks),
+    ]
+    heads = (tag("th", text(head) if head else "", scope="col") for head in ("Part", "Seconds", "", "Share"))
+    whole = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows))
+    return tag("div", whole, class_="easel-table") if rows else ""
+
+
+def _groups(page: Page, told: dict[str, Any]) -> Html | str:
+    """By user, or by project; not when all is one."""
+    if not any(one["name"] for one in told["groups"]):
+        return ""
+    heads = ("User" if told["by"] == "user" else "Project", "Finished jobs", "Pictures", "Seconds charged")
+    rows = (
+        (one["name"] or "–", one["jobs"], one["pictures"], f"{one['charged_seconds']:.2f}") for one in told["groups"]
+    )
+    return table([page.text(head) for head in heads], rows)
+
+
+def _workers(page: Page, told: dict[str, Any]) -> Html | str:
+    """What workers were allocated, and what became of it."""
+    if not (workers := told.get("workers", {})).get("allocated"):
+        return ""
+    names = {
+        "start": "Starting", "idle": "Idle", "jobs": "For jobs", "lost": "Lost", "running": "For running jobs",
+        "allocated": "All seconds of workers",
+    }  # fmt: skip
+    shares = ((page.text(name), workers[key], workers[key] / workers["allocated"]) for key, name in names.items())
+    rows = (_row(*one) for one in shares)
+    heads = (tag("th", page.text(head) if head else "", scope="col") for head in ("Workers", "Seconds", "", "Share"))
+    return tag("div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows)), class_="easel-table")
 
 
 def _row(name: str, spent: float, share: float | None) -> Html:
