@@ -121,14 +121,11 @@ class Pool:
         return found
 
     def close(self) -> None:
-        """End all workers, side by side."""
+        """End all workers, side by side, and wait for it, whoever asked first."""
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            for one in self._members:
+            for one in self._members if not self._closed else ():
                 self._end(one)
-            leaving, self._leaving = self._leaving, []
+            self._closed, leaving = True, list(self._leaving)
         self._bell.set()
         for thread in leaving:
             thread.join()
