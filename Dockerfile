@@ -11,7 +11,7 @@ ARG EXTRAS=queue,ray,s3
 WORKDIR /src
 COPY . .
 RUN grep -v '^torch==' constraints.txt > /constraints.txt \
- && pip wheel --no-cache-dir --wheel-dir /wheels ${TORCH} \
+ && pip wheel --no-cache-dir --wheel-dir /wheels --constraint /constraints.txt ${TORCH} \
  && pip wheel --no-cache-dir --wheel-dir /wheels --find-links /wheels --constraint /constraints.txt ".[${EXTRAS}]" \
  && pip wheel --no-cache-dir --wheel-dir /wheels --no-deps spandrel==0.4.2 einops==0.8.2
 
