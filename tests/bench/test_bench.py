@@ -16,6 +16,7 @@ from torch import nn
 from easel.bench import main
 from easel.bench.checkpoints import TINY, checkpoint_in, data_folder, unet_flops
 from easel.bench.figures import Figure, Report, Target, show
+from easel.bench.page import browser_of
 from easel.bench.redis_server import can_start
 from easel.bench.suite import BENCHMARKS
 from easel.bench.timing import Rounds, alternate, model_time
@@ -40,6 +41,7 @@ ROWS = {
         "server to its first picture",
     ],
     "memory": ["gateway", "worker", "worker, greatest", "gateway, growth", "worker, growth"],
+    "page": ["first load, until Generate can be clicked", "a person's action, median", "… the slowest twentieth"],
     "queue": [
         *(f"{store}: put, {threads}" for threads in ("1 thread", "16 threads") for store in STORES),
         *(f"{store}: {what}, 100 queued" for store in STORES for what in ("put", "claim and commit")),
@@ -48,7 +50,7 @@ ROWS = {
 }
 
 
-SLOW = ("blade", "start", "memory")  # they compile, or start several servers
+SLOW = ("blade", "start", "memory", "page")  # they compile, or start several servers
 
 
 @pytest.mark.timeout(600)  # other programs may be at work here
@@ -56,6 +58,8 @@ SLOW = ("blade", "start", "memory")  # they compile, or start several servers
 def test_each_benchmark_prints_its_rows(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.set_num_threads(1)
     file = tmp_path / "found.json"
+    if name == "page" and browser_of() is None:
+        pytest.skip("playwright or Chromium is not installed")
     assert main([name, "--quick", "--json", str(file)]) == 0
     found = json.loads(file.read_text())
     (report,) = found["reports"]

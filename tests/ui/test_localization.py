@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from easel.options import rules
-from easel.ui.localization import languages, texts_of
+from easel.ui.localization import languages, texts_of, translator
+from easel.ui.tabs.settings import settings_form
 from easel.values.user import User
 
 from .conftest import Paged, Serve
@@ -25,7 +26,7 @@ SOURCES = [
     *sorted((CHECKOUT / "extensions").glob("*/tab.py")),
     CHECKOUT / "filebrowser" / "tab.py",
 ]
-SHOWN = ("label", "info", "placeholder", "value", "title")  # of a component, by people
+SHOWN = ("label", "info", "placeholder", "value", "title", "html")  # of a component, by people
 READ = ("aria-label", "placeholder", "title")  # of an element of HTML
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 WORD = re.compile(r"[A-Za-z]{2,}")
@@ -101,8 +102,9 @@ def is_english(text: str) -> bool:
 
 
 def test_nothing_of_the_page_is_left_in_english(chinese: Paged) -> None:
-    texts = list(texts_on_page(chinese))
-    assert sum(bool(CHINESE.search(text)) for _, text in texts) > 300
+    page: Any = SimpleNamespace(app=chinese.app, text=translator(chinese.app))
+    texts = [*texts_on_page(chinese), *(("settings", text) for text in shown_in(settings_form(page)))]
+    assert sum(bool(CHINESE.search(text)) for _, text in texts) > 250
     left = sorted({one for one in texts if is_english(one[1])})
     assert not left, "\n".join(map(str, left))
 
@@ -147,7 +149,11 @@ def test_what_is_told_of_jobs_and_extensions_has_chinese(chinese: Paged) -> None
 def _said(tree: ast.AST) -> Iterator[str]:
     """The literal arguments of `text(…)` and `page.text(…)`."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("text", "_"):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
+            "text",
+            "_",
+            "words",
+        ):
             literals = (part for one in node.args[:1] for part in ast.walk(one) if isinstance(part, ast.Constant))
             yield from (one.value for one in literals if isinstance(one.value, str))
 

@@ -21,6 +21,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "latency": "a short job beside a long one against alone",
         "start": "--help, first answer, first picture",
         "memory": "what gateway and worker hold",
+        "page": "the page's first load against an empty gradio page, and how soon it answers (playwright, Chromium)",
         "queue": "puts to a stream against the bare database; long queues against short ones",
     }
 )

@@ -462,6 +462,7 @@ class Jobs:
             self._records.pop(record.job.id, None)
             record.job.progress = replace(record.job.progress, preview=None)
             size = sum(len(one.data) for one in outcome.images) if isinstance(outcome, Result) else 0
+            size += _began_with(record.job.request)
             for gone in self._finished.put(record.job.id, record, size):
                 if gone.once is not None and self._once.get((gone.job.user, gone.once.key)) is gone:
                     del self._once[gone.job.user, gone.once.key]
@@ -470,7 +471,6 @@ class Jobs:
         else:
             promise.set_result(outcome)
         self._changed(record)
-        record.job.request = replace(record.job.request, init=None)  # finished jobs do not keep pictures
 
     def _changed(self, record: Record) -> None:
         self._job_changed(record.job)
@@ -495,3 +495,12 @@ class Jobs:
             for place in [one for one in still if one not in over]:
                 log.error("replacing a worker: %s", stuck)
                 place.worker.replace(stuck, long=self._phase_deadline / 2, told=stuck)
+
+
+def _began_with(request: GenerationRequest) -> int:
+    """Bytes of the pictures that a request starts from."""
+    init = request.init
+    if init is None:
+        return 0
+    masks = (init.inpaint.mask, init.inpaint.latent_mask) if init.inpaint else ()
+    return sum(len(one.data) for one in (*init.pictures, init.colors, *masks) if one is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from easel.errors import EaselError, NotFound
 from easel.jobs.places import Place
@@ -59,7 +59,8 @@ class Record:
             self.seconds = {**self.seconds, LOST: before + seconds.get(LOST, 0.0)}
 
     def forget(self) -> None:
-        """Let go of the result."""
+        """Let go of the result, and of the pictures that the job began with."""
+        self.job.request = replace(self.job.request, init=None)
         self.outcome = promise()
         self.outcome.set_exception(NotFound("the result of this job is not kept any more"))
 

@@ -29,8 +29,12 @@ _MAX_STEM = 200  # bytes of a name without suffix and extension; file systems ho
 
 
 def picture_path(image: Image, job: Job) -> str:
-    """`<kind>-images/<date>/<job id>-<number>-<seed>`, or as the options' patterns say; no extension, no comma."""
-    options, kind = job.request.options, job.request.kind
+    """`<kind>-images/<date>/<job id>-<number>-<seed>`, or as the options' patterns say; no extension, no comma.
+
+    The kind of a task is its name.
+    """
+    options, task = job.request.options, job.request.task
+    kind = _plain(task.task) if task else job.request.kind
     if image.kind == "grid":
         top, dated, name = f"{kind}-grids", options.grid_save_to_dirs, f"grid-{_plain(job.id)}"
     elif image.kind == "control":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
+from easel.errors import BadRequest, EaselError, UnknownName
 from easel.prompt.syntax import remove_comments
 from easel.settings import Settings
 from easel.values.request import GenerationRequest, StyleTexts, Typed
@@ -72,6 +74,54 @@ def _read(file: Path) -> list[Style]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         logger.warning("styles in %s cannot be read: %s", file, error)
         return []
+
+
+def save_style(settings: Settings, style: Style) -> None:
+    """Keep a style in the file that has one of its name, else in the first. Errors: BadRequest, EaselError (disk)."""
+    name = style.name.strip()
+    if not name or name.startswith("#"):
+        raise BadRequest(
+            "is no name of a style", field="name", value=style.name, allowed="a text that begins with no #"
+        )
+    row = {"name": name, "prompt": style.prompt or "", "negative_prompt": style.negative_prompt or ""}
+    _change(_file_of(settings, name), name, row)
+
+
+def delete_style(settings: Settings, name: str) -> None:
+    """Take a style out of its file. Errors: UnknownName, EaselError (disk)."""
+    known = [style.name for style in styles_of(settings) if style.file is not None]
+    if name not in known:
+        raise UnknownName.among("style", name, known)
+    _change(_file_of(settings, name), name, None)
+
+
+def _file_of(settings: Settings, name: str) -> Path:
+    found = next((style.file for style in styles_of(settings) if style.name == name and style.file), None)
+    named = [Path(one) for one in settings.styles_file if "*" not in one and "?" not in one]
+    return found or next(iter(named), settings.data_dir / "styles.csv")
+
+
+def _change(file: Path, name: str, row: Mapping[str, str] | None) -> None:
+    """Write a file anew with this row in the place of those of its name; lines that are no styles stay."""
+    rows: list[dict[str, str]] = []
+    try:
+        if file.is_file():
+            with file.open(encoding="utf-8-sig", newline="") as text:
+                rows = [dict(one) for one in csv.DictReader(text, skipinitialspace=True)]
+        kept = [
+            {"name": one.get("name") or "", "prompt": one.get("prompt", one.get("text")) or "",
+             "negative_prompt": one.get("negative_prompt") or ""}
+            for one in rows
+            if one.get("name") != name
+        ]  # fmt: skip
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", encoding="utf-8-sig", newline="", dir=file.parent, delete=False) as written:
+            table = csv.DictWriter(written, ["name", "prompt", "negative_prompt"])
+            table.writeheader()
+            table.writerows([*kept, *([row] if row else [])])
+        Path(written.name).replace(file)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise EaselError(f"the styles in {file.name} cannot be changed: {type(error).__name__}") from error
 
 
 def merge(style: str, prompt: str) -> str:

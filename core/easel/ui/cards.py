@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ from urllib.parse import quote
 from zlib import crc32
 
 import gradio as gr
+
+from easel.ui.markup import Html, joined, live, tag
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -65,71 +66,67 @@ def _holds(file: ModelFile, words: Sequence[str]) -> bool:
 def build_cards(page: Page, tab: str) -> None:
     """One inner tab for each kind, filled when it is opened."""
     for kind, title in TITLES.items():
-        with gr.Tab(page.text(title), id=f"{tab}_{kind}") as inner:
-            _build_kind(page, tab, kind, inner)
+        with gr.Tab(page.text(title), id=f"{tab}_{kind}"):
+            _build_kind(page, tab, kind)
 
 
-def _build_kind(page: Page, tab: str, kind: Kind, inner: gr.Tab) -> None:
-    _ = page.text
-    name = f"{tab}_{kind}"
-    with gr.Row(elem_classes="easel-row easel-search"):
-        query = gr.Textbox(
-            "",
-            label=_("Search …"),
-            placeholder=_("Search …"),
-            show_label=False,
-            container=False,
-            elem_id=f"{name}_search",
-            min_width=160,
-        )
-        back = page.tool("‹", f"{name}_back", "Earlier cards")
-        number = gr.Number(0, visible="hidden", precision=0)
-        forth = page.tool("›", f"{name}_forth", "More cards")
-        refresh = page.tool("↻", f"{name}_refresh", "Look for new models")
-    shown = gr.HTML("", elem_id=f"{name}_cards", elem_classes="easel-bare")
-    both = [query, number]
+def _build_kind(page: Page, tab: str, kind: Kind) -> None:
+    shown = live(elem_id=f"{tab}_{kind}_cards")
 
-    def show(words: str, at: int | None) -> tuple[str, int]:
-        found = shelf(page.app, kind, words or "", at or 0)
-        return _html(page, name, kind, found), found.page
+    def show(words: str = "", at: int = 0) -> str:
+        return _html(page, kind, words, shelf(page.app, kind, words, at))
 
-    def look(words: str, at: int | None) -> tuple[str, int]:
-        page.app.refresh_models()
-        return show(words, at)
+    def act(event: gr.EventData) -> tuple[Any, Any]:
+        asked = event._data
+        if asked["act"] == "pick":
+            return gr.skip(), asked["title"]
+        if asked["act"] == "refresh":
+            page.app.refresh_models()
+        return show(asked.get("words", ""), int(asked.get("page", 0))), gr.skip()
 
-    inner.select(show, both, [shown, number], **_PRIVATE)
-    query.change(lambda words: show(words, 0), query, [shown, number], trigger_mode="always_last", **_PRIVATE)
-    back.click(lambda words, at: show(words, (at or 0) - 1), both, [shown, number], **_PRIVATE)
-    forth.click(lambda words, at: show(words, (at or 0) + 1), both, [shown, number], **_PRIVATE)
-    refresh.click(look, both, [shown, number], **_PRIVATE)
-    if kind == "checkpoint":
-        picked = gr.Textbox("", visible="hidden", elem_id=f"{name}_picked", show_label=False, container=False)
-        picked.change(lambda said: said.partition("\t")[0], picked, page.checkpoint, **_PRIVATE)
+    shown.opened(show, None, shown, **_PRIVATE)
+    shown.act(act, None, [shown, page.checkpoint], trigger_mode="always_last", **_PRIVATE)
 
 
-def _html(page: Page, name: str, kind: Kind, found: Shelf) -> str:
+def _html(page: Page, kind: Kind, words: str, found: Shelf) -> Html:
+    asked: dict[str, Any] = {"type": "button", "class_": "easel-small", "data_words": words}
+    bar = tag(
+        "div",  # the box has no value of its own: what is typed meanwhile stays
+        tag(
+            "input", type="search", placeholder=page.text("Search …"), aria_label=page.text("Search …"), data_words=True
+        ),
+        *(
+            tag("button", symbol, title=title, aria_label=title, data_act=act, data_page=at, **asked)
+            for symbol, title, act, at in (
+                ("‹", page.text("Earlier cards"), "turn", found.page - 1),
+                ("›", page.text("More cards"), "turn", found.page + 1),
+                ("↻", page.text("Look for new models"), "refresh", found.page),
+            )
+        ),
+        class_="easel-bar-of-buttons",
+    )
     if not found.files:
-        said = page.text("Nothing found." if found.found == 0 else "")
-        return f'<p class="easel-said">{escape(said)}</p>'
-    cards = "".join(_card(page, name, kind, file) for file in found.files)
-    count = f"{found.page + 1}/{found.pages} · {found.found}"
-    return f'<div class="easel-cards">{cards}</div><p class="easel-said">{count}</p>'
+        return joined([bar, tag("p", page.text("Nothing found."), class_="easel-said")])
+    cards = tag("div", *(_card(page, kind, file) for file in found.files), class_="easel-cards")
+    return joined([bar, cards, tag("p", f"{found.page + 1}/{found.pages} · {found.found}", class_="easel-said")])
 
 
-def _card(page: Page, name: str, kind: Kind, file: ModelFile) -> str:
-    app, short = page.app, file.name.rpartition("/")[2]
+def _card(page: Page, kind: Kind, file: ModelFile) -> Html:
+    app, (folder, _, short) = page.app, file.name.rpartition("/")
     note = _note(file.path)
     if kind == "checkpoint":
-        title = getattr(file, "title", file.filename)
-        does = f'data-easel-say="{escape(title)}" data-easel-to="{name}_picked"'
+        does = {"data_act": "pick", "data_title": getattr(file, "title", file.filename)}
     else:
-        does = f'data-insert="{escape(_words(app, kind, short, note))}"'
-    folder = file.name.rpartition("/")[0]
-    said = str(note.get("description") or "")
-    return (
-        f'<button class="easel-card" {does} title="{escape(said or file.filename)}">{_picture(app, file, short)}'
-        f'<span class="easel-name">{escape(short)}</span>'
-        f"{f'<small>{escape(folder)}</small>' if folder else ''}</button>"
+        does = {"data_insert": _words(app, kind, short, note)}
+    return tag(
+        "button",
+        _picture(app, file, short),
+        tag("span", short, class_="easel-name"),
+        tag("small", folder) if folder else "",
+        type="button",
+        class_="easel-card",
+        title=str(note.get("description") or "") or file.filename,
+        **does,
     )
 
 
@@ -141,16 +138,16 @@ def _words(app: Easel, kind: Kind, name: str, note: Mapping[str, Any]) -> str:
     return " ".join(part for part in (tag, str(note.get("activation text") or "").strip()) if part)
 
 
-def _picture(app: Easel, file: ModelFile, name: str) -> str:
+def _picture(app: Easel, file: ModelFile, name: str) -> Html:
     base = file.path.with_suffix("") if file.path.is_file() else file.path
     below = file.path.is_relative_to(app.settings.data_dir)  # elsewhere nothing is served from
     for ending in _PICTURES if below else ():
         picture = base.with_name(base.name + ending)
         if picture.is_file():
             source = f"sd_extra_networks/thumb?filename={quote(app.settings.shown(picture))}"
-            return f'<img loading="lazy" alt="" src="{source}">'
+            return tag("img", loading="lazy", alt="", src=source)
     hue = crc32(name.encode()) % 360
-    return f'<span class="easel-noimage" aria-hidden="true" style="--hue:{hue}">{escape(name[:2])}</span>'
+    return tag("span", name[:2], class_="easel-noimage", aria_hidden="true", style=f"--hue:{hue}")
 
 
 def _note(path: Path) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ The HTML is made here; choosing, the large view and the keys are `page.js`.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from easel.values.job import Job
     from easel.values.user import User
 
+Made = list[tuple["Job", Result]]  # jobs whose pictures are shown together
+SENT_TO = (("▣", "img2img", "img2img"), ("✎", "inpaint", "Inpaint"), ("⤢", "extras", "Extras"))  # symbol, place, title
 SENT = ("picture", "prompt", "negative_prompt", "width", "height", "seed")
 
 
@@ -39,14 +41,14 @@ class Gallery:
     job: gr.Textbox
 
 
-def build_gallery(page: Page, name: str, others: Sequence[tuple[str, str, str]]) -> Gallery:
-    """A gallery with its buttons. `others`: symbol, place and title of where pictures can be sent."""
+def build_gallery(page: Page, name: str) -> Gallery:
+    """A gallery with its buttons."""
     with gr.Column(elem_id=f"{name}_results", elem_classes="easel-results", min_width=320):
         progress = gr.HTML("", elem_id=f"{name}_progress", elem_classes="easel-bare")
         pictures = gr.HTML(empty_gallery(), elem_id=f"{name}_gallery", elem_classes="easel-bare")
         job = gr.Textbox("", visible="hidden", elem_id=f"{name}_job", show_label=False, container=False)
         with gr.Row(elem_classes="easel-row easel-actions"):
-            for symbol, place, title in others:
+            for symbol, place, title in SENT_TO:
                 label = f"{symbol} {page.text(title)}"
                 button = gr.Button(
                     label, elem_id=f"{name}_send_{place}", elem_classes="easel-tool", min_width=40, scale=0
@@ -102,34 +104,36 @@ def empty_gallery() -> str:
     return '<div class="easel-gallery easel-empty"><div class="easel-stage"><span>▣</span></div></div>'
 
 
-def gallery_html(page: Page, job: Job, result: Result, seconds: float) -> str:
-    """The pictures of a finished job. `seconds`: how long it took."""
-    if not result.images:
+def gallery_html(page: Page, made: Made, seconds: float) -> str:
+    """The pictures of finished jobs, one after the other. `seconds`: how long the last took."""
+    job, result = made[-1]
+    shown = [(of, number, image) for of, its in made for number, image in enumerate(its.images)]
+    if not shown:
         return f'<div class="easel-gallery easel-empty"><p>{escape(page.text("No picture was made."))}</p></div>'
-    thumbs = "".join(_thumb(job, number, image) for number, image in enumerate(result.images))
+    thumbs = "".join(_thumb(of, number, image, index) for index, (of, number, image) in enumerate(shown))
     about = "".join(
-        f'<div class="easel-infotext" data-index="{number}">{_infotext(image)}</div>'
-        for number, image in enumerate(result.images)
+        f'<div class="easel-infotext" data-index="{index}">{_infotext(image)}</div>'
+        for index, (_, _, image) in enumerate(shown)
     )
     taken = f"{page.text('Time taken')}: {seconds:.1f} s"
     told = "".join(f'<p class="easel-warning">{escape(text)}</p>' for text in _warnings(job, result))
+    packed = f'<a href="easel/v1/jobs/{job.id}/images.zip" download>▤ Zip</a>' if len(made) == 1 else ""
     return (
         f'<div class="easel-gallery" data-job="{job.id}"><div class="easel-stage" tabindex="0"></div>'
         f'<div class="easel-thumbs">{thumbs}</div>'
-        f'<div class="easel-links"><a class="easel-save" download>↓ {escape(page.text("Save"))}</a>'
-        f'<a href="easel/v1/jobs/{job.id}/images.zip" download>▤ Zip</a></div>'
+        f'<div class="easel-links"><a class="easel-save" download>↓ {escape(page.text("Save"))}</a>{packed}</div>'
         f'{about}<p class="easel-time">{escape(taken)}</p>{told}</div>'
     )
 
 
-def _thumb(job: Job, number: int, image: SavedImage) -> str:
+def _thumb(job: Job, number: int, image: SavedImage, index: int) -> str:
     source = f"easel/v1/jobs/{job.id}/images/{number}"
     kept = f"file={quote(image.path)}" if image.path else ""
     name = image.path.rpartition("/")[2] if image.path else f"{job.id[:8]}-{number}.{image.format}"
     return (
-        f'<button class="easel-thumb" data-index="{number}" data-src="{source}" data-file="{escape(kept)}" '
-        f'data-seed="{image.seed}" data-subseed="{image.subseed}" data-name="{escape(name)}" '
-        f'aria-label="{image.kind} {number + 1}"><img src="{source}" alt=""></button>'
+        f'<button class="easel-thumb" data-index="{index}" data-of="{job.id}/{number}" data-src="{source}" '
+        f'data-file="{escape(kept)}" data-seed="{image.seed}" data-subseed="{image.subseed}" '
+        f'data-name="{escape(name)}" aria-label="{image.kind} {number + 1}"><img src="{source}" alt=""></button>'
     )
 
 

@@ -14,7 +14,7 @@ from easel.api.requests import read_request
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
 from easel.errors import BadRequest, EaselError, JobCancelled
 from easel.ui.follow import follow
-from easel.ui.gallery import gallery_html
+from easel.ui.gallery import Made, gallery_html
 from easel.values.result import Result
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ _BODIES: Mapping[str, type[Txt2ImgBody] | type[Img2ImgBody]] = {"txt2img": Txt2I
 Shown = tuple[str, str | None, str]  # HTML of the progress, HTML of the gallery (None: as it is), id of the job
 
 
-async def generate(page: Page, user: User, kind: Kind, fields: Mapping[str, Any]) -> AsyncIterator[Shown]:
-    """Run a request to its end; what the components show, at every change. Errors are shown too, and end it."""
+async def generate(page: Page, user: User, kind: Kind, fields: Mapping[str, Any], made: Made) -> AsyncIterator[Shown]:
+    """Run a request to its end; what the components show, at every change. Errors are shown too, and end it.
+
+    `made`: the jobs whose pictures stand before this one's; it is added to them.
+    """
     begin = time.monotonic()
     yield _beginning(page), None, ""
     try:
@@ -36,12 +39,13 @@ async def generate(page: Page, user: User, kind: Kind, fields: Mapping[str, Any]
     except EaselError as error:
         yield failure(page, error), None, ""
         return
-    async for shown in watch(page, job, begin):
+    async for shown in watch(page, job, begin, made):
         yield shown
 
 
-async def watch(page: Page, job: Job, begin: float) -> AsyncIterator[Shown]:
+async def watch(page: Page, job: Job, begin: float, made: Made | None = None) -> AsyncIterator[Shown]:
     """A job from where it is now to its end. `begin`: monotonic seconds when it was asked for."""
+    made = [] if made is None else made
     try:
         async for progress in follow(page, job):
             yield progress, None, job.id
@@ -50,7 +54,8 @@ async def watch(page: Page, job: Job, begin: float) -> AsyncIterator[Shown]:
         outcome = error
     match outcome:
         case Result():
-            yield "", gallery_html(page, job, outcome, time.monotonic() - begin), job.id
+            made.append((job, outcome))
+            yield "", gallery_html(page, made, time.monotonic() - begin), job.id
         case JobCancelled():
             yield f'<p class="easel-warning">{escape(page.text("Cancelled."))}</p>', None, job.id
         case EaselError():

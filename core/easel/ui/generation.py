@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,15 @@ from easel.api.infotext_fields import merge_infotext
 from easel.api.sdapi_models import Img2ImgBody, Txt2ImgBody
 from easel.errors import EaselError
 from easel.prompt.styles import styles_of
-from easel.ui.gallery import Gallery, own_job
+from easel.ui.cards import build_cards
+from easel.ui.gallery import Gallery, Made, build_gallery, own_job
 from easel.ui.generate import Shown, failure, generate, watch
-from easel.ui.panel import Kind, Panel, sent, switches
-from easel.ui.prompts import Prompts
-from easel.ui.scripts import Scripts
+from easel.ui.markup import failed
+from easel.ui.page import Place
+from easel.ui.panel import Kind, Panel, build_panel, connect_sizes, switches
+from easel.ui.prompts import Prompts, build_prompts
+from easel.ui.scripts import Scripts, build_scripts
+from easel.ui.start import Start, size_of
 
 if TYPE_CHECKING:
     from easel.ui.page import Page
@@ -27,48 +31,56 @@ if TYPE_CHECKING:
 _PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """What a request starts from: components, and how their values become fields of the request."""
-
-    components: Sequence[Component]
-    fields: Callable[..., Mapping[str, Any]]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """The parts of a tab."""
+    """The parts of a tab. `start` is what a request starts from, where it does."""
 
     panel: Panel
     prompts: Prompts
     gallery: Gallery
     scripts: Scripts
-    pictures: Pictures = Pictures((), dict)
+    start: Start | None
 
     @property
-    def parts(self) -> dict[str, Component]:
+    def place(self) -> Place:
         """What others may fill, by field of the request."""
-        prompts = self.prompts
+        prompts, panel = self.prompts, self.panel
         texts = {"prompt": prompts.prompt, "negative_prompt": prompts.negative, "styles": prompts.styles}
-        return {**texts, **self.panel.fields}
+        return Place(tab=panel.kind, parts=texts, form=panel.form, fields=tuple(panel.defaults))
 
 
-def connect(page: Page, tab: Generation) -> None:
+def build_generation(page: Page, kind: Kind, build_start: Callable[[Page], Start] | None = None) -> Generation:
+    """The whole tab."""
+    prompts = build_prompts(page, kind)
+    with gr.Tabs(elem_id=f"{kind}_inner", elem_classes="easel-inner-tabs"):
+        with gr.Tab(page.text("Generation"), id=f"{kind}_generation"), gr.Row(elem_classes="easel-work"):
+            with gr.Column(scale=1, min_width=320, elem_id=f"{kind}_settings", elem_classes="easel-settings"):
+                start = build_start(page) if build_start else None
+                panel = build_panel(page, kind)
+                scripts = build_scripts(page, kind)
+            gallery = build_gallery(page, kind)
+        build_cards(page, kind)
+    tab = Generation(panel=panel, prompts=prompts, gallery=gallery, scripts=scripts, start=start)
+    _connect(page, tab)
+    return tab
+
+
+def _connect(page: Page, tab: Generation) -> None:
     """Let the buttons do what they say."""
-    kind, prompts, gallery = tab.panel.kind, tab.prompts, tab.gallery
+    kind, prompts, gallery, place = tab.panel.kind, tab.prompts, tab.gallery, tab.place
     top: list[Component] = [page.checkpoint, page.vae, prompts.prompt, prompts.negative, prompts.styles]
-    fields, pictures, scripts = list(tab.panel.fields.values()), list(tab.pictures.components), tab.scripts.components
+    forms, pictures = [tab.panel.form, tab.scripts.component], list(tab.start.components) if tab.start else []
     shown: list[Component] = [gallery.progress, gallery.pictures, gallery.job]
 
     async def run(request: gr.Request, *values: Any) -> AsyncIterator[Any]:
+        made: Made = []
         try:
             asked = _fields(page, tab, values)
+            for request_fields in _each(page, asked):
+                async for one in generate(page, page.user(request), kind, request_fields, made):
+                    yield _updates(one)
         except EaselError as error:
             yield _updates((failure(page, error), None, ""))
-            return
-        for request_fields in _each(asked):
-            async for one in generate(page, page.user(request), kind, request_fields):
-                yield _updates(one)
 
     async def resume(job_id: str, request: gr.Request) -> AsyncIterator[Any]:
         try:
@@ -80,14 +92,25 @@ def connect(page: Page, tab: Generation) -> None:
         async for one in watch(page, job, begin):
             yield _updates(one)
 
-    prompts.generate.click(run, [*top, *fields, *pictures, *scripts], shown, **_PRIVATE)
+    prompts.generate.click(run, [*top, *forms, *pictures], shown, **_PRIVATE)
     page.on_load(resume, [gallery.job], shown, js=f"() => easel.job('{kind}')")
     for button, what in ((prompts.interrupt, "interrupt"), (prompts.skip, "skip")):
         button.click(_signalling(page, what), gallery.job, None, **_PRIVATE)
-    parts = tab.parts
-    prompts.paste.click(
-        lambda text: pasted(page, kind, text, list(parts)), prompts.prompt, list(parts.values()), **_PRIVATE
-    )
+    names = place.names
+
+    def paste(text: str) -> Any:
+        return place.values(dict.fromkeys(names) | pasted(page, kind, text))
+
+    prompts.paste.click(paste, prompts.prompt, place.outputs(names), **_PRIVATE)
+
+    def measured(*values: Any) -> tuple[int, int]:
+        assert tab.start is not None  # whose button it is
+        try:
+            return size_of(page, tab.start.fields(*values)["init_images"][0])
+        except EaselError as error:
+            raise failed(error) from None
+
+    connect_sizes(page, tab.panel, measured, pictures)
 
 
 def _updates(shown: Shown) -> list[Any]:
@@ -97,12 +120,10 @@ def _updates(shown: Shown) -> list[Any]:
 
 def _fields(page: Page, tab: Generation, values: Sequence[Any]) -> dict[str, Any]:
     """The fields of the request. Errors: EaselError for what cannot be one."""
-    checkpoint, vae, prompt, negative, styles, *rest = values
-    count, pictures = len(tab.panel.fields), len(tab.pictures.components)
-    given, started, scripted = rest[:count], rest[count : count + pictures], rest[count + pictures :]
-    fields = sent(tab.panel.kind, tab.panel.named(given))
+    checkpoint, vae, prompt, negative, styles, panel, scripts, *started = values
+    fields = tab.panel.sent(panel)
     fields |= {"prompt": prompt, "negative_prompt": negative, "styles": styles or []}
-    fields |= {**tab.pictures.fields(*started), **tab.scripts.asked(scripted)}
+    fields |= {**(tab.start.fields(*started) if tab.start else {}), **tab.scripts.asked(scripts)}
     if "init_images" in fields and "mask" not in fields:
         fields = {name: value for name, value in fields.items() if not name.startswith(("mask_", "inpaint"))}
     app = page.app
@@ -117,11 +138,16 @@ def _fields(page: Page, tab: Generation, values: Sequence[Any]) -> dict[str, Any
     return fields | ({"override_settings": picked} if picked else {})
 
 
-def _each(fields: dict[str, Any]) -> list[dict[str, Any]]:
-    """One request for each picture to start from."""
-    if len(fields.get("init_images", ())) < 2:
-        return [fields]
-    return [fields | {"init_images": [picture]} for picture in fields["init_images"]]
+def _each(page: Page, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One request for each picture to start from. Errors: BadImage where its size counts."""
+    fields, scale = dict(fields), fields.get("resize_by")
+    fields.pop("resize_by", None)
+    for picture in fields.get("init_images", (None,)):
+        one = fields if picture is None else fields | {"init_images": [picture]}
+        if picture is not None and scale:
+            width, height = size_of(page, picture)
+            one |= {"width": max(8, round(width * scale / 8) * 8), "height": max(8, round(height * scale / 8) * 8)}
+        yield one
 
 
 def _signalling(page: Page, what: Any) -> Callable[..., None]:
@@ -132,18 +158,16 @@ def _signalling(page: Page, what: Any) -> Callable[..., None]:
     return signal
 
 
-def pasted(page: Page, kind: Kind, text: str, names: Sequence[str]) -> list[Any]:
-    """The values of components as generation data say; what they do not name stays. Errors: gr.Error."""
+def pasted(page: Page, kind: Kind, text: str) -> dict[str, Any]:
+    """What generation data say, by field of the request and switch of the panel. Errors: gr.Error."""
     body = (Txt2ImgBody if kind == "txt2img" else Img2ImgBody)(infotext=text)
     try:
         read, report = merge_infotext(page.app, body, styles_of(page.app.settings))
     except EaselError as error:
-        raise gr.Error(error.message) from error
+        raise failed(error) from None
     for line in report:
         gr.Info(f"{line.item}: {line.reason}")
     told = {name: getattr(read, name) for name in read.model_fields_set}
     if "seed" not in told and "steps" not in told:  # a mere prompt
-        told = {"prompt": text}
-    else:
-        told = {"negative_prompt": "", "styles": [], **told, **switches(told)}
-    return [gr.skip() if told.get(name) is None else told[name] for name in names]
+        return {"prompt": text}
+    return {"negative_prompt": "", "styles": [], **told, **switches(told)}

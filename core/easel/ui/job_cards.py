@@ -129,9 +129,11 @@ def _buttons(page: Page, job: Job, state: JobState) -> Iterator[Html]:
             yield button("interrupt", "Interrupt")
         yield button("cancel", "Cancel")
         return
-    if job.request.kind == "txt2img":  # of others the pictures that they began with are not kept
+    kept = job.request.kind != "img2img" or job.request.init is not None  # the pictures it began with
+    if kept:
         yield button("again", "Run again")
-        yield button("new-seed", "New seed")
+        if job.request.kind != "task":
+            yield button("new-seed", "New seed")
     if state is JobState.DONE:
         yield button("details", "Details")
 

@@ -2,6 +2,7 @@
    'act'    a click on [data-act], or a form with data-act that was sent, its fields in `values`
    'reload' the same for [data-reload]: make a new build of the page
    'opened' it came into view; 'tick': a second passed while it was in view
+   A field [data-words] says with every key what stands in it: 'act', as `words`.
    A field [data-filter] hides the [data-row] without its words; [data-pick] shows one [data-section] of several. */
 const one = (selector) => element.querySelector(selector);
 const all = (selector) => [...element.querySelectorAll(selector)];
@@ -44,6 +45,7 @@ element.addEventListener('submit', (event) => {
 });
 element.addEventListener('input', (event) => {
   if ('filter' in event.target.dataset) arrange();
+  if ('words' in event.target.dataset) trigger('act', { act: 'search', words: event.target.value });
 });
 watch('value', () => {
   for (const form of all('form')) {

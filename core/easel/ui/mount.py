@@ -11,16 +11,19 @@ import asyncio
 import contextvars
 import json
 import logging
+import mimetypes
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Message, Receive, Scope, Send
 
@@ -65,6 +68,7 @@ class PageMount(BaseRoute):
         self._first: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reloading = asyncio.Lock()
+        self._assets: dict[str, bytes] = {}
 
     def router(self) -> APIRouter:
         """The page as a part of a service, which starts and ends it."""
@@ -143,6 +147,9 @@ class PageMount(BaseRoute):
         else:
             build, rest = await self._current(), path
         build.used = time.monotonic()
+        if rest.startswith("/assets/") and (asset := self._asset(rest.removeprefix("/assets/"))) is not None:
+            await asset(scope, receive, send)
+            return
         if scope["method"] == "POST" and rest != "/gradio_api/upload":
             receive = _replay(await _checked(receive))
         if rest.startswith(_FILES):
@@ -155,6 +162,18 @@ class PageMount(BaseRoute):
             await build.app(inner, receive, send)
         if rest == "/":
             self._drop_unused()
+
+    def _asset(self, name: str) -> Response | None:
+        """A file of the browser's part of gradio, kept once it was read: a page is a hundred of them."""
+        if name not in self._assets:
+            from gradio.route_utils import BUILD_PATH_LIB
+
+            known = {file.name: file for file in Path(BUILD_PATH_LIB).iterdir() if file.is_file()}
+            if name not in known:
+                return None
+            self._assets[name] = known[name].read_bytes()
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return Response(self._assets[name], media_type=kind, headers={"Cache-Control": _FOR_EVER})
 
     async def _stream(self, build: Build, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an event stream through, and end it when the service stops."""

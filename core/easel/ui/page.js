@@ -121,9 +121,40 @@ const easel = (() => {
     else if (event.target.matches(".easel-stage img")) enlarge(event.target.closest(".easel-gallery"));
     const card = event.target.closest(".easel-card[data-insert]");
     if (card) insert(card);
-    const cue = event.target.closest("[data-easel-say]");  // a click that a listener of the page hears about
-    if (cue) say(cue.dataset.easelTo, cue.dataset.easelSay);
   });
+
+  // -- a picture dropped on a prompt: its generation data
+
+  const promptOf = (event) => {
+    const files = [...(event.dataTransfer?.types ?? [])].includes("Files");
+    return files && event.target.closest?.("#txt2img_prompt, #img2img_prompt, #txt2img_neg_prompt, #img2img_neg_prompt");
+  };
+  document.addEventListener("dragover", (event) => { if (promptOf(event)) event.preventDefault(); });
+  document.addEventListener("drop", async (event) => {
+    const place = promptOf(event), file = event.dataTransfer?.files[0];
+    if (!place || !file) return;
+    event.preventDefault();
+    const kind = place.id.split("_")[0], box = byId(`${kind}_prompt`).querySelector("textarea");
+    const read = new FileReader();
+    read.onload = async () => {
+      const asked = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ image: read.result }) };
+      const answer = await fetch("sdapi/v1/png-info", asked).then((one) => one.ok ? one.json() : {}, () => ({}));
+      if (!answer.info) return warn(place, titles()["easel-no-data"]);
+      box.value = answer.info;
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+      setTimeout(() => byId(`${kind}_paste`).click(), 50);  // gradio has the text by then
+    };
+    read.readAsDataURL(file);
+  }, true);
+
+  function warn(place, words) {
+    const said = document.createElement("p");
+    said.className = "easel-warning";
+    said.role = "alert";
+    said.textContent = words;
+    place.after(said);
+    setTimeout(() => said.remove(), 6000);
+  }
 
   // -- cards
 
@@ -135,12 +166,6 @@ const easel = (() => {
     box.value = left ?? (text && !text.endsWith(" ") ? `${text} ${words}` : text + words);
     box.dispatchEvent(new Event("input", { bubbles: true }));
     card.classList.toggle("used", left === null);
-  }
-
-  function say(id, words) {
-    const box = byId(id).querySelector("textarea, input");
-    box.value = `${words}\t${Date.now()}`;  // said again, it is another text
-    box.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
   // -- what comes and goes
@@ -156,15 +181,14 @@ const easel = (() => {
       const kind = kindOf(one);
       if (kind) sessionStorage.setItem(`easel-job-${kind}`, one.dataset.job);
     }
-    const titles = byId("easel-titles");
-    if (titles) {
-      const said = JSON.parse(titles.content.textContent);
-      for (const [id, title] of Object.entries(said)) {
-        const node = byId(id);
-        if (node && node.title !== title) { node.title = title; node.setAttribute("aria-label", title); }
-      }
+    for (const [id, title] of Object.entries(titles())) {
+      const node = byId(id);
+      if (node && node.title !== title) { node.title = title; node.setAttribute("aria-label", title); }
     }
   }
+
+  let said = null;
+  const titles = () => (said ??= JSON.parse(byId("easel-titles")?.content.textContent ?? "null")) ?? {};
 
   let due = false;
   const soon = () => {
@@ -183,7 +207,8 @@ const easel = (() => {
   else begin();
 
   return {
-    chosen: (kind, job) => [`${job}/${chosenThumb(kind)?.dataset.index ?? 0}`],
+    chosen: (kind, job) => [chosenThumb(kind)?.dataset.of ?? `${job}/0`],
+    mode: (name) => { byId("img2img_settings").dataset.mode = name; return name; },
     seed: (kind, which, now) => Number(chosenThumb(kind)?.dataset[which] ?? now),
     job: (kind) => [sessionStorage.getItem(`easel-job-${kind}`) ?? ""],
   };

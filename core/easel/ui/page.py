@@ -23,11 +23,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from html import escape
 from importlib import import_module, resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -56,12 +58,36 @@ _CACHE = (3600, 24 * 3600)  # every hour, files of events go that are older than
 class Place:
     """What others may fill in a tab: its components by name (`prompt`, `negative_prompt`, `picture`, `width` …).
 
-    `tab` is the id of the tab to open, `inner` a row of tabs in it and the id of one of these.
+    `tab` is the id of the tab to open, `inner` a row of tabs in it and the id of one of these. `fields` are those that
+    are no component of their own: `form` holds them (`easel.ui.controls`).
     """
 
     tab: str
     parts: Mapping[str, Component]
     inner: tuple[gr.Tabs, str] | None = None
+    form: Component | None = None
+    fields: Collection[str] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """All that can be filled."""
+        return [*self.parts, *self.fields]
+
+    def outputs(self, names: Collection[str]) -> list[Component]:
+        """The components that hold these."""
+        direct = [part for name, part in self.parts.items() if name in names]
+        return [*direct, *([self.form] if self.form is not None and self._formed(names) else [])]
+
+    def values(self, given: Mapping[str, Any]) -> list[Any]:
+        """What a listener answers for `outputs`; None and `gr.skip()` leave a part as it is."""
+        said = {name: gr.skip() if value is None else value for name, value in given.items()}
+        direct = [said[name] for name in self.parts if name in said]
+        if self.form is None or not (formed := self._formed(said)):
+            return direct
+        return [*direct, {name: said[name] for name in formed if not _skipped(said[name])} or gr.skip()]
+
+    def _formed(self, names: Collection[str]) -> list[str]:
+        return [name for name in names if name in self.fields]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +114,17 @@ class Page:
     places: dict[str, Place] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     _links: list[_Link] = field(default_factory=list)
+    _kinds: set[type] = field(default_factory=set)  # of the components that the page begins with
 
     def tool(self, symbol: str, elem_id: str, title: str) -> gr.Button:
         """A small button; `title` (English) says what it does."""
         self.titles[elem_id] = self.text(title)
         return gr.Button(symbol, elem_id=elem_id, elem_classes="easel-tool", scale=0, min_width=40, size="sm")
+
+    @property
+    def uploads(self) -> Path:
+        """Where files are that people gave to the page."""
+        return self.app.settings.state_dir / "page"
 
     def user(self, request: gr.Request) -> User:
         """Whose event it is."""
@@ -126,6 +158,24 @@ class Page:
         """
         self._links.append(_Link(button=button, to=to, fill=fill, inputs=inputs, fn=fn or _as_given, js=js))
 
+    @contextmanager
+    def tab(self, tab: gr.Tab) -> Iterator[None]:
+        """Build a tab in it. Kinds of components that the first tab lacks are loaded when the tab is opened."""
+        before = set(self.blocks.blocks)
+        with tab:
+            yield
+        made = [one for number, one in self.blocks.blocks.items() if number not in before]
+        if not self._kinds:
+            self._kinds.update(map(type, self.blocks.blocks.values()))
+        later = [one for one in made if isinstance(one, Component) and type(one) not in self._kinds]
+        later = [one for one in later if getattr(one, "visible", None) is True and not isinstance(one, gr.State)]
+        for one in later:
+            one.visible = False
+        if later:
+            shown = ", ".join(["{__type__: 'update', visible: true}"] * len(later))
+            js = f"() => [{shown}]" if len(later) > 1 else f"() => ({shown})"
+            tab.select(None, None, later, js=js, show_progress="hidden", queue=False, api_visibility="private")
+
     def link(self) -> None:
         """Connect the buttons, once all tabs are there; one whose place is not on this page disappears."""
         for one in self._links:
@@ -133,11 +183,10 @@ class Page:
             if place is None:
                 one.button.visible = False
                 continue
-            known = [name in place.parts for name in one.fill]
             event = one.button.click(
-                _only(one.fn, known),
+                _put(one.fn, one.fill, place),
                 list(one.inputs),
-                [place.parts[name] for name in one.fill if name in place.parts],
+                place.outputs([name for name in one.fill if name in place.names]),
                 js=one.js,
                 show_progress="hidden",
                 api_visibility="private",
@@ -172,14 +221,14 @@ def _tab(page: Page, name: str, hidden: Collection[str]) -> None:
     module = import_module(f"easel.ui.tabs.{name}")
     if name in hidden or module.TITLE.casefold() in hidden:
         return
-    with gr.Tab(page.text(module.TITLE), id=name, elem_id=f"easel-tab-{name}"):
+    with page.tab(gr.Tab(page.text(module.TITLE), id=name, elem_id=f"easel-tab-{name}")):
         module.build(page)
 
 
 def _extension_tab(page: Page, owned: Owned) -> None:
     """An extension's tab; one that cannot be built says so in its place."""
     tab = owned.value
-    with gr.Tab(page.text(tab.title), id=f"{owned.extension}/{tab.title}"):
+    with page.tab(gr.Tab(page.text(tab.title), id=f"{owned.extension}/{tab.title}")):
         try:
             tab.build(page)
         except Exception as error:  # an extension's
@@ -230,16 +279,20 @@ def _as_given(*values: Any) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def _only(fn: Callable[..., Any], known: Sequence[bool]) -> Callable[..., Any]:
-    """`fn`, of whose values those that have no component are left out; it keeps its parameters, which gradio reads."""
+def _put(fn: Callable[..., Any], fill: Sequence[str], place: Place) -> Callable[..., Any]:
+    """`fn`, whose values go to the components of the place; it keeps its parameters, which gradio reads."""
 
     @wraps(fn)
-    def filtered(*args: Any) -> Any:
+    def put(*args: Any) -> Any:
         values = fn(*args)
-        values = values if len(known) > 1 else (values,)
-        return _as_given(*(value for value, kept in zip(values, known, strict=True) if kept))
+        given = dict(zip(fill, values if len(fill) > 1 else (values,), strict=True))
+        return _as_given(*place.values({name: value for name, value in given.items() if name in place.names}))
 
-    return filtered
+    return put
+
+
+def _skipped(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("__type__") == "update"
 
 
 def _selecting(ids: Sequence[str]) -> Callable[[], Any]:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from easel.errors import EaselError
+from easel.api.auth import refuse_user_unless_operator
+from easel.errors import BadRequest, EaselError
 from easel.models.store import STARTER
 from easel.prompt.chunks import CHUNK_LENGTH, Chunker
 from easel.prompt.schedule import conditions
-from easel.prompt.styles import Style, finished, styles_of
+from easel.prompt.styles import Style, delete_style, finished, save_style, styles_of
 from easel.prompt.syntax import extract_networks
 from easel.prompt.tokenizer import ClipTokenizer
 from easel.ui import choices
+from easel.ui.markup import failed
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -57,19 +59,62 @@ def build_prompts(page: Page, kind: str) -> Prompts:
                 paste = page.tool("↙", f"{kind}_paste", "Read generation data from the prompt into the page")
                 clear = page.tool("✕", f"{kind}_clear_prompt", "Clear the prompts")
                 apply = page.tool("✎", f"{kind}_style_apply", "Write the chosen styles into the prompts")
+                save = page.tool("⭳", f"{kind}_style_save", "Save the prompts as the style whose name is typed below")
+                away = page.tool("🗑", f"{kind}_style_delete", "Delete the chosen styles")
             styles = gr.Dropdown(
                 choices.styles(page.app),
                 value=[],
                 multiselect=True,
+                allow_custom_value=True,  # the name of a style to save
                 label=_("Styles"),
                 show_label=False,
                 container=False,
                 elem_id=f"{kind}_styles",
                 elem_classes="easel-styles",
             )
+    page.titles["easel-no-data"] = _("There are no generation data in it.")
     clear.click(None, None, [prompt, negative], js="() => ['', '']", **QUIET)
     apply.click(_applying(page.app), [prompt, negative, styles], [prompt, negative, styles], **QUIET)
+    _connect_styles(page, (prompt, negative, styles), save, away)
     return Prompts(prompt, negative, styles, generate, interrupt, skip, paste)
+
+
+def _connect_styles(
+    page: Page, texts: tuple[gr.Textbox, gr.Textbox, gr.Dropdown], save: gr.Button, away: gr.Button
+) -> None:
+    """Save and delete styles, which everybody has; the list is read anew when it is opened."""
+    settings, styles = page.app.settings, texts[2]
+
+    def listed(**more: Any) -> Any:
+        return gr.Dropdown(choices=choices.styles(page.app), **more)
+
+    def keep(prompt: str, negative: str, names: list[str], request: gr.Request) -> Any:
+        try:
+            refuse_user_unless_operator(page.user(request))
+            if len(names) != 1:
+                raise BadRequest(page.text("Type one name into the list of styles first"))
+            save_style(settings, Style(names[0].strip(), prompt, negative))
+        except EaselError as error:
+            raise failed(error) from None
+        gr.Info(page.text("Saved."), duration=3)
+        return listed(value=[])
+
+    def forget(names: list[str], request: gr.Request) -> Any:
+        try:
+            refuse_user_unless_operator(page.user(request))
+            for name in names:
+                delete_style(settings, name)
+        except EaselError as error:
+            raise failed(error) from None
+        return listed(value=[])
+
+    private: dict[str, Any] = {
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }  # queued: it has something to say
+    save.click(keep, list(texts), styles, **private)
+    away.click(forget, styles, styles, **private)
+    styles.focus(lambda: listed(), None, styles, **private)
 
 
 def _box(page: Page, name: str, label: str, placeholder: str) -> gr.Textbox:

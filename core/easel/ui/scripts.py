@@ -5,16 +5,19 @@ Their forms are derived from their arguments; nothing here knows any script by n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.components import Component
 
 from easel.errors import EaselError
-from easel.ui.forms import Form, build_form
+from easel.ui.controls import form_component, pick
+from easel.ui.forms import Form, make_form
 from easel.ui.gallery import opened
+from easel.ui.markup import Html, failed, joined, tag
 
 if TYPE_CHECKING:
     from easel.extensions.script import OwnedScript, Script
@@ -23,119 +26,125 @@ if TYPE_CHECKING:
 
 NONE = "None"
 _ENTRIES = 3  # of a variadic script, that the page offers
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One form of a script; `switch` is what switches an entry of a variadic script on."""
+    """One form of a script, or of one entry of a variadic one."""
 
-    script: Script
+    owned: OwnedScript
     form: Form
-    switch: Component | None = None
+    html: Html
+
+    @property
+    def script(self) -> Script:
+        """Whose form it is."""
+        return self.owned.script
 
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """The components of all scripts: the picker first, then part by part."""
+    """All scripts of a tab: one form."""
 
-    picker: gr.Dropdown
-    parts: list[_Part] = field(default_factory=list)
+    component: Any
+    parts: Sequence[_Part]
 
-    @property
-    def components(self) -> list[Component]:
-        """All of them, in the order that `asked` takes their values."""
-        found: list[Component] = [self.picker]
-        for part in self.parts:
-            found += [*([part.switch] if part.switch else []), *part.form.components]
-        return found
-
-    def asked(self, values: Sequence[Any]) -> dict[str, Any]:
+    def asked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of the request that name scripts. Errors: BadRequest."""
-        chosen, *rest = values
         fields: dict[str, Any] = {}
         always: dict[str, Any] = {}
         for part in self.parts:
-            on = rest.pop(0) if part.switch else True
-            given, rest = rest[: len(part.form.components)], rest[len(part.form.components) :]
             title = part.script.title
             if part.script.variadic:
-                if on:
+                if values.get(f"{part.form.prefix}enabled"):
                     entries = always.setdefault(title, {"args": []})["args"]
-                    entries.append(part.form.read(given, where=f"{title}[{len(entries)}]"))
+                    entries.append(part.form.read(values, where=f"{title}[{len(entries)}]"))
             elif part.script.always_on:
-                arguments = part.form.read(given, where=title)
+                arguments = part.form.read(values, where=title)
                 if part.form.changed(arguments):
                     always[title] = {"args": arguments}
-            elif title == chosen:
-                fields = {"script_name": title, "script_args": part.form.read(given, where=title)}
+            elif title == values.get("script"):
+                fields = {"script_name": title, "script_args": part.form.read(values, where=title)}
         return fields | ({"alwayson_scripts": always} if always else {})
 
 
 def build_scripts(page: Page, kind: Kind) -> Scripts:
     """The forms of all scripts of this tab."""
     owned = [one for one in page.app.extensions.hooks.scripts.owned if kind in one.script.tabs]
-    always = [one for one in owned if one.script.always_on]
     chosen = [one for one in owned if not one.script.always_on and one.script.entry.model_fields]
     parts: list[_Part] = []
-    for one in always:
-        with gr.Accordion(page.text(one.script.title), open=False, elem_classes="easel-script"):
-            parts += _entries(page, one, kind) if one.script.variadic else [_part(page, one, kind)]
+    shown: list[Html] = []
+    for one in (one for one in owned if one.script.always_on):
+        made = _entries(page, one, kind) if one.script.variadic else [_part(page, one, kind, f"{one.script.title}.")]
+        parts += made
+        inside = _units(page, made) if one.script.variadic else made[0].html
+        shown.append(tag("details", tag("summary", page.text(one.script.title)), inside, class_="easel-script"))
     titles = [NONE, *(one.script.title for one in chosen)]
-    picker = gr.Dropdown(
-        [(page.text(title), title) for title in titles], value=NONE, label=page.text("Script"), elem_id=f"{kind}_script"
-    )
-    groups = []
+    shown.append(pick("script", page.text("Script"), [(page.text(title), title) for title in titles], NONE))
     for one in chosen:
-        with gr.Group(visible=False) as group, gr.Column(elem_classes="easel-inner"):
-            parts.append(_part(page, one, kind))
-        groups.append(group)
-    if groups:
-        shows = ", ".join(f"{{__type__: 'update', visible: title === {title!r}}}" for title in titles[1:])
-        picker.change(None, picker, groups, js=f"(title) => [{shows}]", **_QUIET)
-    return Scripts(picker, parts)
-
-
-def _part(page: Page, one: OwnedScript, kind: Kind) -> _Part:
-    return _Part(one.script, _form(page, one, kind))
+        parts.append(_part(page, one, kind, f"{one.script.title}."))
+        shown.append(tag("div", parts[-1].html, class_="easel-inner", data_when=f"script={one.script.title}"))
+    component = form_component(joined(shown), f"{kind}_scripts")
+    _connect_previews(page, component, parts)
+    return Scripts(component, parts)
 
 
 def _entries(page: Page, one: OwnedScript, kind: Kind) -> list[_Part]:
-    """Several equal forms of a variadic script, one tab each, each with its switch."""
-    found = []
-    with gr.Tabs(elem_classes="easel-units"):
-        for number in range(_ENTRIES):
-            with gr.Tab(f"{page.text('Unit')} {number}", render_children=False):
-                switch = gr.Checkbox(False, label=page.text("Enable"))
-                found.append(_Part(one.script, _form(page, one, kind, without=("enabled",)), switch))
-    return found
+    """Several equal forms of a variadic script, each with its switch."""
+    return [_part(page, one, kind, f"{one.script.title}.{number}.", without=("enabled",)) for number in range(_ENTRIES)]
 
 
-def _form(page: Page, one: OwnedScript, kind: Kind, without: Sequence[str] = ()) -> Form:
-    script = one.script
+def _units(page: Page, parts: Sequence[_Part]) -> Html:
+    """One after the other: a row of buttons shows one of them."""
+    picks, sections = [], []
+    for number, part in enumerate(parts):
+        first = number == 0
+        title = f"{page.text('Unit')} {number}"
+        picks.append(
+            tag("button", title, type="button", role="tab", data_pick=number, aria_selected=str(first).lower())
+        )
+        on = tag("input", type="checkbox", name=f"{part.form.prefix}enabled")
+        switch = tag("label", on, tag("span", page.text("Enable")), class_="easel-cell easel-on")
+        sections.append(tag("section", switch, part.html, data_section=number, hidden=not first))
+    return tag("div", tag("div", *picks, role="tablist"), *sections, class_="easel-picked")
+
+
+def _part(page: Page, one: OwnedScript, kind: Kind, prefix: str, without: Sequence[str] = ()) -> _Part:
+    script, said = one.script, ""
     choices: Mapping[str, Sequence[str]] = {}
     if script.choices is not None:
         try:
             choices = script.choices(kind)
         except EaselError as error:
-            gr.Markdown(error.message)
-    form = build_form(script.entry, page.text, choices=choices, without=without)
+            said = tag("p", error.message, class_="easel-quiet")
+    form = make_form(page, script.entry, prefix=prefix, choices=choices, without=without)
+    preview = ""
     if script.preview:
-        with gr.Row(elem_classes="easel-row"):
-            button = gr.Button(f"{page.text('Preview')}", size="sm", scale=0, min_width=120)
-            shown = gr.Image(show_label=False, interactive=False, height=240, format="png", buttons=[])
-        button.click(_previewing(page, one, form), list(form.components), shown, api_visibility="private")
-    return form
+        button = tag("button", page.text("Preview"), type="button", data_act="preview", data_part=prefix)
+        picture = tag("img", alt=page.text("Preview"), data_shown=f"{prefix}preview", hidden=True)
+        preview = tag("div", button, picture, class_="easel-look")
+    return _Part(one, form, joined([said, form.html, preview]))
 
 
-def _previewing(page: Page, one: OwnedScript, form: Form) -> Callable[..., Any]:
-    async def preview(request: gr.Request, *values: Any) -> Any:
-        """The pictures of the script's preview task. Errors: gr.Error."""
+def _connect_previews(page: Page, component: Any, parts: Sequence[_Part]) -> None:
+    async def preview(event: gr.EventData, request: gr.Request, values: dict[str, Any]) -> dict[str, str]:
+        """The picture of the script's preview task. Errors: gr.Error."""
+        part = next(one for one in parts if one.form.prefix == event._data["part"])
+        owned = part.owned
         try:
-            arguments = form.read(values, where=one.script.title)
-            result = await page.app.run_task(one.extension, one.script.preview, arguments, user=page.user(request).name)
+            arguments = part.form.read(values, where=part.script.title)
+            user = page.user(request).name
+            result = await page.app.run_task(owned.extension, part.script.preview, arguments, user=user)
         except EaselError as error:
-            raise gr.Error(error.message) from error
-        return opened(result.images[0]) if result.images else None
+            raise failed(error) from None
+        return {f"{part.form.prefix}preview": _data_url(result.images)}
 
-    return preview
+    component.act(preview, component, component, show_progress="hidden", api_visibility="private")
+
+
+def _data_url(images: Sequence[Any]) -> str:
+    if not images:
+        return ""
+    written = io.BytesIO()
+    opened(images[0]).save(written, "PNG", compress_level=1)
+    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode('ascii')}"

@@ -20,8 +20,8 @@ from easel.ui.page import Place
 if TYPE_CHECKING:
     from easel.ui.page import Page
 
+START_PLACES = ("img2img", "inpaint", "sketch")
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-_MASKED = ("inpaint", "inpaint_upload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Start:
     picture: gr.Image
     sketch: gr.ImageEditor
     inpaint: gr.ImageEditor
+    inpaint_sketch: gr.ImageEditor
     upload: gr.Image
     upload_mask: gr.Image
     batch: gr.File
@@ -41,20 +42,19 @@ class Start:
     @property
     def components(self) -> Sequence[Component]:
         """In the order that `fields` takes their values."""
-        return [self.mode, self.picture, self.sketch, self.inpaint, self.upload, self.upload_mask, self.batch]
+        drawn = [self.sketch, self.inpaint, self.inpaint_sketch]
+        return [self.mode, self.picture, *drawn, self.upload, self.upload_mask, self.batch]
 
     def fields(self, mode: str, *values: Any) -> Mapping[str, Any]:
         """`init_images` and `mask`; of a batch all files, one request each. Errors: BadRequest (nothing there)."""
-        picture, sketch, inpaint, upload, upload_mask, batch = values
+        picture, sketch, inpaint, inpaint_sketch, upload, upload_mask, batch = values
         match mode:
             case "sketch" if sketch and sketch["composite"] is not None:
                 return {"init_images": [encoded(sketch["composite"].convert("RGB"))]}
             case "inpaint" if inpaint and inpaint["background"] is not None:
-                fields: dict[str, Any] = {"init_images": [encoded(inpaint["background"].convert("RGB"))]}
-                if (mask := painted(inpaint["layers"])) is None:
-                    text = "Nothing is painted: paint over what is to be made anew"
-                    raise BadRequest(self.page.text(text), field="mask")
-                return fields | {"mask": encoded(mask)}
+                return self._masked(inpaint, inpaint["background"])
+            case "inpaint_sketch" if inpaint_sketch and inpaint_sketch["background"] is not None:
+                return self._masked(inpaint_sketch, inpaint_sketch["composite"])
             case "inpaint_upload" if upload and upload_mask:
                 return {"init_images": [read(upload)], "mask": read(upload_mask)}
             case "batch" if batch:
@@ -62,6 +62,12 @@ class Start:
             case "img2img" if picture:
                 return {"init_images": [read(picture)]}
         raise BadRequest(self.page.text("There is no picture to start from"), field="init_images")
+
+    def _masked(self, painted_on: Mapping[str, Any], picture: Pillow.Image) -> Mapping[str, Any]:
+        if (mask := painted(painted_on["layers"])) is None:
+            text = "Nothing is painted: paint over what is to be made anew"
+            raise BadRequest(self.page.text(text), field="mask")
+        return {"init_images": [encoded(picture.convert("RGB"))], "mask": encoded(mask)}
 
 
 def build_start(page: Page) -> Start:
@@ -78,32 +84,40 @@ def build_start(page: Page) -> Start:
         with gr.Tab(_("img2img"), id="img2img") as one:
             picture = gr.Image(**plain, show_label=False, elem_id="img2img_image")
         with gr.Tab(_("Sketch"), id="sketch") as two:
-            brush = gr.Brush(colors=["#000000", "#ffffff", "#d33a2c", "#2c7bd3", "#e8c020", "#2c9a4b"])
+            brush = gr.Brush(colors=["#d33a2c", "#2c7bd3", "#e8c020", "#2c9a4b", "#000000", "#ffffff"])
             sketch = gr.ImageEditor(**drawn, brush=brush, elem_id="img2img_sketch")
         with gr.Tab(_("Inpaint"), id="inpaint") as three:
             marker = gr.Brush(colors=["#b43ac8"], color_mode="fixed", default_size=40)  # seen on most pictures
             inpaint = gr.ImageEditor(**drawn, brush=marker, elem_id="img2img_inpaint")
-        with gr.Tab(_("Inpaint upload"), id="inpaint_upload") as four, gr.Row():
+        with gr.Tab(_("Inpaint sketch"), id="inpaint_sketch") as four:
+            coloured = gr.ImageEditor(**drawn, brush=brush, elem_id="img2img_inpaint_sketch")
+        with gr.Tab(_("Inpaint upload"), id="inpaint_upload") as five, gr.Row():
             upload = gr.Image(**plain, label=_("Picture"), elem_id="img2img_upload")
             upload_mask = gr.Image(**plain, label=_("Mask: white is made anew"), elem_id="img2img_upload_mask")
-        with gr.Tab(_("Batch"), id="batch") as five:
+        with gr.Tab(_("Batch"), id="batch") as six:
             said = _("Every file is a request of its own; the results are saved like all pictures.")
             gr.Markdown(said, elem_classes="easel-said")
             batch = gr.File(file_count="multiple", file_types=["image"], label=_("Pictures"), elem_id="img2img_batch")
     page.places["img2img"] = Place(tab="img2img", parts={"picture": picture}, inner=(modes, "img2img"))
     page.places["inpaint"] = Place(tab="img2img", parts={"picture": inpaint}, inner=(modes, "inpaint"))
     page.places["sketch"] = Place(tab="img2img", parts={"picture": sketch}, inner=(modes, "sketch"))
-    tabs = (one, two, three, four, five)
-    return Start(page, tabs, mode, picture, sketch, inpaint, upload, upload_mask, batch)
+    tabs = (one, two, three, four, five, six)
+    start = Start(page, tabs, mode, picture, sketch, inpaint, coloured, upload, upload_mask, batch)
+    _connect_modes(start)
+    return start
 
 
-def connect_modes(start: Start, masking: gr.Group) -> None:
-    """Know which tab is open, and show `masking` where there is a mask."""
+def _connect_modes(start: Start) -> None:
+    """Know which tab is open; what a mask means is asked for where there is one (`page.css`)."""
+    editors = {"sketch": start.sketch, "inpaint": start.inpaint, "inpaint_sketch": start.inpaint_sketch}
     for tab in start.tabs:
-        update = f"{{__type__: 'update', visible: {str(tab.id in _MASKED).lower()}}}"
-        shown = {"sketch": [start.sketch], "inpaint": [start.inpaint]}.get(str(tab.id), [])
-        updates = ", ".join([update, *["{__type__: 'update', visible: true}"] * len(shown)])
-        tab.select(None, None, [start.mode, masking, *shown], js=f"() => ['{tab.id}', {updates}]", **_QUIET)
+        mode, editor = str(tab.id), editors.get(str(tab.id))
+        said = f"easel.mode('{mode}')"
+        if editor is None:
+            tab.select(None, None, start.mode, js=f"() => {said}", **_QUIET)
+        else:
+            js = f"() => [{said}, {{__type__: 'update', visible: true}}]"
+            tab.select(None, None, [start.mode, editor], js=js, **_QUIET)
 
 
 def painted(layers: Sequence[Pillow.Image]) -> Pillow.Image | None:
@@ -128,7 +142,7 @@ def read(path: str) -> str:
     return base64.b64encode(Path(path).read_bytes()).decode("ascii")
 
 
-def size_of(page: Page, fields: Mapping[str, Any]) -> tuple[int, int]:
-    """The size in pixels of the picture that a request starts from. Errors: BadRequest, BadImage."""
-    data = base64.b64decode(fields["init_images"][0])
+def size_of(page: Page, picture: str) -> tuple[int, int]:
+    """The size in pixels of a picture that a request starts from. Errors: BadRequest, BadImage."""
+    data = base64.b64decode(picture)
     return open_picture(data, field="init_images[0]", max_pixels=page.app.settings.max_input_pixels).size

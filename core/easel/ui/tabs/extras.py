@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from easel.errors import EaselError, NotFound
-from easel.ui.forms import build_form
+from easel.ui.controls import form_component
+from easel.ui.forms import make_form
 from easel.ui.gallery import build_gallery
 from easel.ui.generate import failure, watch
 from easel.ui.page import Place
-from easel.values.request import GenerationRequest, TaskCall
+from easel.values.request import GenerationRequest, Output, TaskCall
 
 if TYPE_CHECKING:
     from easel.ui.page import Page
@@ -47,20 +48,22 @@ def build(page: Page) -> None:
                 )
             names = [one.name for one in page.app.upscalers]
             faces = [name for one in page.app.face_restorers if not one.lacks for name in _FACES.get(one.name, ())]
-            form = build_form(
+            form = make_form(
+                page,
                 task.arguments,
-                _,
                 choices={"upscaler_1": names, "upscaler_2": names},
                 values={"upscaler_1": names[-1] if len(names) > 3 else "Lanczos"},
                 only=(*_FIELDS, *faces),
             )
+            wishes = form_component(form.html, "extras_panel")
         with gr.Column(min_width=320):
             button = gr.Button(_("Generate"), variant="primary", elem_id="extras_generate")
-            sent_to = [("▣", "img2img", "img2img"), ("✎", "inpaint", "Inpaint"), ("⤢", "extras", "Extras")]
-            gallery = build_gallery(page, "extras", sent_to)
+            gallery = build_gallery(page, "extras")
     page.places["extras"] = Place(tab="extras", parts={"picture": picture})
 
-    async def run(request: gr.Request, one: str | None, several: list[str] | None, *values: Any) -> AsyncIterator[Any]:
+    async def run(
+        request: gr.Request, one: str | None, several: list[str] | None, values: dict[str, Any]
+    ) -> AsyncIterator[Any]:
         paths = several or ([one] if one else [])
         try:
             if not paths:
@@ -69,7 +72,8 @@ def build(page: Page) -> None:
             arguments = {**form.read(values), "pictures": pictures}
             task.parse(arguments)
             options = page.app.options.resolve({})
-            asked = GenerationRequest(kind="task", task=TaskCall("upscale", "extras", arguments), options=options)
+            call, output = TaskCall("upscale", "extras", arguments), Output(save=options.samples_save)
+            asked = GenerationRequest(kind="task", task=call, options=options, output=output)
             job = page.app.jobs.submit(asked, user=page.user(request).name)
         except EaselError as error:
             yield [failure(page, error), gr.skip(), ""]
@@ -78,4 +82,4 @@ def build(page: Page) -> None:
             yield [progress, gr.skip() if shown is None else shown, job_id]
 
     shown = [gallery.progress, gallery.pictures, gallery.job]
-    button.click(run, [picture, files, *form.components], shown, show_progress="hidden", api_visibility="private")
+    button.click(run, [picture, files, wishes], shown, show_progress="hidden", api_visibility="private")

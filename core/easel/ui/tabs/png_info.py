@@ -49,9 +49,7 @@ def build(page: Page) -> None:
                         f"→ {_(title)}", size="sm", elem_id=f"pnginfo_send_{place}", min_width=80, scale=0
                     )
                     if (known := page.places.get(place)) is not None:
-                        page.send(
-                            button, to=place, fill=list(known.parts), **_filling(page, kind, picture, text, known)
-                        )
+                        page.send(button, to=place, fill=known.names, **_filling(page, kind, picture, text, known))
                 extras = gr.Button(f"→ {_('Extras')}", size="sm", elem_id="pnginfo_send_extras", min_width=80, scale=0)
                 page.send(extras, to="extras", fill=["picture"], inputs=[picture])
     page.places["png_info"] = Place(tab="png_info", parts={"picture": picture})
@@ -73,10 +71,8 @@ def _filling(page: Page, kind: Kind, picture: gr.Image, text: gr.Textbox, place:
     """What a button puts into a place: the values that the generation data name, and the picture where one can be."""
 
     def fill(path: str | None, infotext: str) -> list[Any]:
-        names = [name for name in place.parts if name != "picture"]
-        values = dict(zip(names, pasted(page, kind, infotext, names), strict=True)) if infotext else {}
-        values["picture"] = path or gr.skip()
-        return [values.get(name, gr.skip()) for name in place.parts]
+        values = {**(pasted(page, kind, infotext) if infotext else {}), "picture": path}
+        return [values.get(name) for name in place.names]
 
     return {"inputs": [picture, text], "fn": fill}
 

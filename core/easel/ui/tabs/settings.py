@@ -21,7 +21,7 @@ TITLE = "Settings"
 
 def build(page: Page) -> None:
     """The tab."""
-    shown = live(_form(page), elem_id="easel-settings")
+    shown = live(elem_id="easel-settings")
 
     def save(event: gr.EventData, request: gr.Request) -> Html:
         try:
@@ -33,14 +33,15 @@ def build(page: Page) -> None:
         except EaselError as error:
             raise failed(error) from None
         gr.Info(f"{page.text('Saved.')} {', '.join(changed)}", duration=3)
-        return _form(page)
+        return settings_form(page)
 
     shown.act(save, None, shown, show_progress="hidden")
-    shown.opened(lambda: _form(page), None, shown, show_progress="hidden")
+    shown.opened(lambda: settings_form(page), None, shown, show_progress="hidden")
     shown.reload(page.reload, None, None).success(None, None, None, js="() => location.reload()")
 
 
-def _form(page: Page) -> Html:
+def settings_form(page: Page) -> Html:
+    """The whole form, as things stand."""
     text, values, found = page.text, current_options(page.app), sections(page.app)
     bar = tag(
         "div",
