@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from easel import __version__
-from easel.errors import Forbidden
+from easel.errors import Forbidden, NotAvailable
 from easel.extensions.registry import Limit, Registry
 from easel.extensions.status import ExtensionStatus, State
 from easel.files import ScopedFiles
@@ -29,10 +30,11 @@ from easel.users.accounts import Accounts
 from easel.users.homes import Homes, data_files
 from easel.users.quotas import Quotas
 from easel.values.job import Job
+from easel.values.ledger import Line, Shift
 from easel.values.request import GenerationRequest, TaskCall
 from easel.values.result import Result
 from easel.values.user import User, acting_as, acting_user
-from easel.worker.pool import Pool
+from easel.worker.pool import Pool, Workforce
 from easel.worker.supervisor import PROGRAM, InProcessWorker
 from easel.worker.workplace import (
     Workplace,
@@ -43,14 +45,14 @@ from easel.worker.workplace import (
 )
 
 log = logging.getLogger("easel")
-_DYNAMIC = 8  # checkpoints that a worker with --sd-dynamic-cache is taken to have in memory
 
 
 class Easel:
     """One service: settings, models on disk, options, extensions, jobs and the workers that run them.
 
     `build` makes the workplace of an in-process worker; the default has the real engine, tests give one with
-    `easel.engine.fake_engine.FakeEngine`. `worker` is the program that is started as a worker process.
+    `easel.engine.fake_engine.FakeEngine`. `worker` is the program that is started as a worker process;
+    `workforce` makes who has workers elsewhere, called as `Pool` is: `(jobs, settings, extensions, program=…)`.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Easel:
         *,
         build: Callable[[Settings], Workplace] = build_workplace,
         worker: Sequence[str] = PROGRAM,
+        workforce: Callable[..., Workforce] | None = None,
     ) -> None:
         self.version = __version__
         self.homes = Homes(settings)
@@ -71,14 +74,14 @@ class Easel:
         self.extensions.left_out = self.left_out
         self.ledger = Ledger(settings.state_dir / DATABASE)
         self.jobs = Jobs(
-            max_in_flight=settings.max_jobs_in_flight,
+            max_in_flight=1 if workforce else settings.max_jobs_in_flight,
             left_to_others=1 if settings.edition == "cluster" else 0,
             max_delivery=settings.max_delivery,
-            deadline=settings.job_deadline,
-            phase_deadline=settings.phase_deadline,
-            warm_kept=_DYNAMIC if settings.sd_dynamic_cache else 1,
+            deadline=math.inf if workforce else settings.job_deadline,  # workers elsewhere look after theirs
+            phase_deadline=math.inf if workforce else settings.phase_deadline,
+            warm_kept=settings.warm_checkpoints,
             service=settings.service_name,
-            enter=self.ledger.enter,
+            enter=self._enter_jobs if workforce else self.ledger.enter,
             admit=self._admit,
             job_changed=lambda job: self.extensions.select(job.request.extensions).job_changed(job),
         )
@@ -92,9 +95,9 @@ class Easel:
             self.queue = QueueService(
                 settings, store, journal=journal(settings), files=files, ledger=self.ledger, workers=self._working
             )
-        self._build, self._program = build, worker
+        self._build, self._program, self._elsewhere = build, worker, workforce
         self._crew: Crew | None = None
-        self.pool: Pool | None = None  # None: --in-process
+        self.pool: Workforce | None = None  # None: --in-process
 
     @property
     def service(self) -> Settings:
@@ -129,9 +132,7 @@ class Easel:
             self.jobs.attach(worker)
             self.jobs.ready(worker)
         else:
-            backlog = self.queue.backlog if self.queue is not None else lambda: 0
-            pool = Pool(self.jobs, self.service, self.extensions, program=self._program, backlog=backlog)
-            self._crew = self.pool = pool
+            self._crew = self.pool = pool = self._workforce()
             self.jobs.attach(pool)
             pool.start(self.extensions.stamps())
         self.extensions.changed = self._tell_workers
@@ -157,7 +158,12 @@ class Easel:
         return await self.run(request, user=user)
 
     async def run_everywhere(self, task: str) -> list[Result]:
-        """Run a task of the core in every worker there is, past the line. Errors: JobRefused, a failure of one."""
+        """Run a task of the core in every worker there is, past the line.
+
+        Errors: JobRefused, NotAvailable (workers elsewhere cannot be told apart), a failure of one.
+        """
+        if self._elsewhere is not None:
+            raise NotAvailable("workers on a cluster are chosen by the cluster: none of them can be addressed")
         request = GenerationRequest(kind="task", task=TaskCall("", task, {}), options=self.options.resolve({}))
         return await asyncio.gather(*(self.run(request, to=worker) for worker in self.jobs.workers()))
 
@@ -172,6 +178,21 @@ class Easel:
         except asyncio.CancelledError:
             self.jobs.signal("cancel", job)
             raise
+
+    def _workforce(self) -> Workforce:
+        if self._elsewhere is not None:
+            return self._elsewhere(self.jobs, self.service, self.extensions, program=self._program)
+        backlog = self.queue.backlog if self.queue is not None else lambda: 0
+        return Pool(self.jobs, self.service, self.extensions, program=self._program, backlog=backlog)
+
+    def enter_shifts(self) -> None:
+        """Have the time of the workers until now in the ledger; that of workers elsewhere is not known here."""
+        if self._elsewhere is None:
+            self.ledger.enter(*self.jobs.shifts())
+
+    def _enter_jobs(self, *entries: Line | Shift) -> None:
+        """Lines of jobs alone: what looks like a worker here is a call of workers elsewhere, whose time is not ours."""
+        self.ledger.enter(*(one for one in entries if isinstance(one, Line)))
 
     def _admit(self, job: Job) -> None:
         self.extensions.refuse_without_required()

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "watch": _watch,
         "users": _users,
         "prove-isolation": _prove_isolation,
+        "simulate": _simulate,
     }  # with parsers of their own
     if words and words[0] in own:
         return _guarded(own[words[0]], argparse.Namespace(), words[1:])
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("watch", _watch, "show the results in the queue of a service")
     add("users", _users, "add, list and limit the users of the cluster edition; `easel users --help` says how")
     add("prove-isolation", _prove_isolation, "walk every route of a service as two users; fail on any crossing")
+    add("simulate", _simulate, "waiting times, cold starts and cost of a fleet, for so many jobs a day")
     add("bench", _bench, "measure this machine against plain diffusers")
     for verb, text in _DEPLOYING.items():
         add(verb, _deploying, text)
@@ -141,6 +143,11 @@ def _serve(options: argparse.Namespace, rest: list[str]) -> int:
     settings = read_settings(rest, os.environ)
     from easel.serve import serve
 
+    if settings.ray:
+        from easel.deploy.ray_workforce import RayWorkforce, connect
+
+        connect(settings.ray)  # what is wrong with it is told before anything is started
+        return serve(settings, workforce=RayWorkforce)
     return serve(settings)
 
 
@@ -322,6 +329,12 @@ def _bench(options: argparse.Namespace, rest: list[str]) -> int:
     from easel.bench.suite import main as bench
 
     return bench(rest)
+
+
+def _simulate(options: argparse.Namespace, rest: list[str]) -> int:
+    from easel.deploy.simulate import main as simulate
+
+    return simulate(rest)
 
 
 def _submit(options: argparse.Namespace, rest: list[str]) -> int:

@@ -17,6 +17,7 @@ from easel.errors import SettingsError
 from easel.settings import Settings
 from easel.ui import page_of
 from easel.ui.mount import PageMount
+from easel.worker.pool import Workforce
 from easel.worker.supervisor import PROGRAM
 from easel.worker.workplace import Workplace, build_workplace, guard_egress
 
@@ -61,13 +62,14 @@ def serve(
     *,
     build: Callable[[Settings], Workplace] = build_workplace,
     worker: Sequence[str] = PROGRAM,
+    workforce: Callable[..., Workforce] | None = None,
 ) -> int:
-    """Serve until SIGINT or SIGTERM; the exit status. `build`, `worker` as for `Easel`. Errors: SettingsError."""
+    """Serve until SIGINT or SIGTERM; the exit status. The others: as for `Easel`. Errors: SettingsError."""
     logging.basicConfig(level=settings.loglevel, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for remark in settings.remarks():
         log.warning(remark)
     guard_egress(settings)
-    app = Easel(settings, build=build, worker=worker)
+    app = Easel(settings, build=build, worker=worker, workforce=workforce)
     try:
         app.store.make_tree()
     except OSError as error:

@@ -70,12 +70,15 @@ class Settings(LaunchFlags):
     workers: int = works(1, "worker processes at most; each has an engine, and models in memory, of its own")
     billing: str = works(
         "edition",
-        "what is charged: seconds of workers, or of generating (edition: of generating if serverless)",
+        "what is charged: seconds of workers, or of generating (edition: of generating if serverless, or with --ray)",
         choices=("edition", "worker", "generation"),
     )
     min_workers: int | None = works(None, "those kept with nothing to do (default: all; serverless edition: 0)")
     worker_backlog: float = works(4.0, "unfinished jobs for each worker beyond which another one is started")
     idle_timeout: float = works(300.0, "seconds without a job after which a worker beyond --min-workers ends")
+    ray: str = works("", "workers are replicas on this Ray cluster: local, auto (the one it is part of) or HOST:PORT")
+    worker_cpus: float = works(1.0, "with --ray: processors that a worker is given")
+    worker_gpus: float = works(0.0, "with --ray: the GPU, or the part of one (0.25), that a worker is given")
     worker_memory: float = works(0.0, "gigabytes of main memory at which a worker is replaced (0: no limit)")
     quarantine_failures: int = works(5, "failures of a hook in a row that set an extension aside (0: never)")
     quarantine_losses: int = works(3, "workers lost in an extension within an hour that set it aside (0: never)")
@@ -126,7 +129,8 @@ class Settings(LaunchFlags):
     @property
     def billed_by(self) -> Literal["worker", "generation"]:
         """What is charged: seconds of allocated workers, or of generating."""
-        by_generation = self.billing == "generation" or (self.billing == "edition" and self.edition == "serverless")
+        default = "generation" if self.edition == "serverless" or self.ray else "worker"
+        by_generation = (default if self.billing == "edition" else self.billing) == "generation"
         return "generation" if by_generation else "worker"
 
     @property
@@ -135,6 +139,11 @@ class Settings(LaunchFlags):
         if self.min_workers is not None:
             return self.min_workers
         return 0 if self.edition == "serverless" else self.workers
+
+    @property
+    def warm_checkpoints(self) -> int:
+        """Checkpoints that a worker is taken to have in memory at once."""
+        return 8 if self.sd_dynamic_cache else 1
 
     @property
     def bind_port(self) -> int:
@@ -336,6 +345,11 @@ def _refuse_contradictions(settings: Settings) -> None:
             f"--read-only: pictures are written to {settings.data_name}",
         ),
         (
+            settings.billing == "worker" and bool(settings.ray),
+            "--billing worker contradicts --ray: a cluster's workers are not metered",
+        ),
+        (settings.in_process and bool(settings.ray), "--in-process contradicts --ray"),
+        (
             settings.fewest_workers > settings.workers,
             f"--min-workers {settings.min_workers} is above --workers {settings.workers}",
         ),
@@ -375,7 +389,15 @@ def _refuse_contradictions(settings: Settings) -> None:
     for name in (*limits, "max_body_mb"):
         if not getattr(settings, name) > 0:
             raise SettingsError(f"{_spelling(name)}: {getattr(settings, name)} is not above 0")
-    at_least = ("min_ram_reserved", "rate_limit", "extension_patience", "worker_silence", "idle_timeout")
+    at_least = (
+        "min_ram_reserved",
+        "rate_limit",
+        "extension_patience",
+        "worker_silence",
+        "idle_timeout",
+        "worker_cpus",
+        "worker_gpus",
+    )
     for name in (*at_least, "fewest_workers"):
         if not getattr(settings, name) >= 0:
             raise SettingsError(f"{_spelling(name)}: {getattr(settings, name)} is below 0")

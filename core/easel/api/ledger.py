@@ -87,7 +87,7 @@ def summed(app: Easel, wanted: Wanted, by: str, *, workers: bool) -> dict[str, A
         "total": {**counts, **_seconds(whole, billing)},
     }
     if workers and wanted.user is None and wanted.project is None:
-        app.ledger.enter(*app.jobs.shifts())
+        app.enter_shifts()
         told["workers"] = _workers(app.ledger.shifts(wanted), billing)
     return told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from easel.errors import NotAvailable
 
 if TYPE_CHECKING:
     from easel.app import Easel
-    from easel.worker.pool import Pool
+    from easel.worker.pool import Workforce
 
 MOST = 1024
 
@@ -41,19 +42,19 @@ def routes(app: Easel) -> APIRouter:
         """Another greatest number, until the next restart; workers beyond it finish what they have."""
         refuse_unless_operator(request)
         pool = _pool(app)
-        pool.resize(body.workers)
+        await asyncio.to_thread(pool.resize, body.workers)  # a cluster takes a while
         return _described(pool)
 
     return router
 
 
-def _pool(app: Easel) -> Pool:
+def _pool(app: Easel) -> Workforce:
     if app.pool is None:
         raise NotAvailable("this service computes in its own process (--in-process): there are no workers")
     return app.pool
 
 
-def _described(pool: Pool) -> dict[str, Any]:
+def _described(pool: Workforce) -> dict[str, Any]:
     scale = pool.scale
     return {
         "workers": [asdict(one) for one in pool.members()],

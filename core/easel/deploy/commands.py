@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from easel.deploy.plan import Reading, read_plan
+from easel.deploy.ray_plan import on_ray
 from easel.deploy.script import words
 from easel.deploy.service_file import read_file
 from easel.deploy.services import Services
@@ -57,6 +58,8 @@ def _validate(parser: argparse.ArgumentParser) -> Command:
 
 def _deploy(parser: argparse.ArgumentParser) -> Command:
     parser.add_argument("file", type=Path, metavar="FILE", help="the service.json")
+    text = "compute on a Ray cluster: the one that this machine is part of, or the one at ADDRESS (HOST:PORT, or local)"
+    parser.add_argument("--on", metavar="ray[=ADDRESS]", help=text)
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the service answers")
     text = f"it has failed when it does not answer after so long [{_DEADLINE:g}]"
     parser.add_argument("--deadline", type=float, default=_DEADLINE, metavar="SECONDS", help=text)
@@ -65,7 +68,12 @@ def _deploy(parser: argparse.ArgumentParser) -> Command:
         if not options.deadline > 0:
             raise BadRequest("must be above 0", field="--deadline", value=options.deadline)
         raw = read_file(options.file)
+        where, equals, address = (options.on or "").partition("=")
+        if where not in ("", "ray") or (equals and not address):
+            raise BadRequest("is unknown", field="--on", value=options.on, allowed="ray, ray=ADDRESS")
         reading = read_plan(raw)
+        if where:
+            reading = on_ray(reading, raw, address or "auto")
         _tell(reading)
         if reading.plan is None:
             return 1

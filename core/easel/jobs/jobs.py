@@ -439,7 +439,8 @@ class Jobs:
             record = self._running.pop(job_id, None)
             if record is not None:
                 record.took(seconds)
-                self._queue.finished(record.job.user, sum(seconds.values()))
+                service = sum(seconds.values()) - seconds.get(QUEUE, 0.0)  # a worker elsewhere has a line of its own
+                self._queue.finished(record.job.user, service)
                 if record.place is not None:
                     record.place.jobs -= 1
                     record.place.spent = spent or record.place.spent

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from easel.extensions.registry import Registry
 from easel.jobs.jobs import Jobs
+from easel.jobs.places import Crew
 from easel.settings import Settings
 from easel.worker.scaling import Scale, pause_before, wanted
-from easel.worker.supervisor import PROGRAM, ChildWorker
+from easel.worker.supervisor import PROGRAM, ChildWorker, Overseer
 
 log = logging.getLogger("easel.worker")
 _LOOK = 0.5  # seconds between looks when nothing wakes us
@@ -32,6 +33,24 @@ class Member:
     start: float = 0.0  # how long its start took, or has taken until now
 
 
+class Workforce(Crew, Protocol):
+    """All workers of a gateway: child processes (`Pool`), or replicas on a cluster (`easel.deploy.ray_workforce`)."""
+
+    scale: Scale
+
+    def start(self, extensions: Mapping[str, int]) -> None:
+        """Begin to keep workers, with who is on."""
+        ...
+
+    def resize(self, workers: int) -> None:
+        """Another greatest number of workers; those beyond it finish what they have."""
+        ...
+
+    def members(self) -> list[Member]:
+        """The workers, to look at."""
+        ...
+
+
 class Pool:
     """The child processes of one gateway."""
 
@@ -39,7 +58,7 @@ class Pool:
         self,
         jobs: Jobs,
         settings: Settings,
-        extensions: Registry,
+        extensions: Overseer,
         *,
         program: Sequence[str] = PROGRAM,
         backlog: Callable[[], int] = lambda: 0,

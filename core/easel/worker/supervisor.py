@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from typing import Protocol
 
 import psutil
 
@@ -36,7 +37,19 @@ _START = 120.0  # seconds that a start may take at least
 _LOOK = 0.5  # seconds between looks at memory and heartbeat
 
 
-def deliver(jobs: Jobs, extensions: Registry, event: Lacks | Faulted | Done | Failed | Progressed) -> None:
+class Overseer(Protocol):
+    """Who hears of extensions that fail in a worker: a gateway's registry, or what passes it on to one."""
+
+    def note(self, fault: Fault) -> None:
+        """An extension failed."""
+        ...
+
+    def lacks(self, reasons: Mapping[str, str]) -> None:
+        """A worker could not follow."""
+        ...
+
+
+def deliver(jobs: Jobs, extensions: Overseer, event: Lacks | Faulted | Done | Failed | Progressed) -> None:
     """Hand a worker's event to the jobs, or to who switches extensions."""
     match event:
         case Lacks():
@@ -128,7 +141,7 @@ class ChildWorker:
 
     jobs: Jobs
     settings: Settings
-    extensions: Registry
+    extensions: Overseer
     program: Sequence[str] = PROGRAM
     ended: Callable[[ChildWorker], None] = lambda worker: None
     started: float = field(default_factory=time.monotonic)
