@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from easel.options import rules
+from easel.ui.controls import _WRITE
 from easel.ui.localization import languages, texts_of, translator
 from easel.ui.tabs.settings import settings_form
 from easel.values.user import User
@@ -26,7 +27,7 @@ SOURCES = [
     *sorted((CHECKOUT / "extensions").glob("*/tab.py")),
     CHECKOUT / "filebrowser" / "tab.py",
 ]
-SHOWN = ("label", "info", "placeholder", "value", "title", "html_template")  # of a component, by people
+SHOWN = ("label", "info", "placeholder", "value", "title")  # of a component, by people
 READ = ("aria-label", "placeholder", "title")  # of an element of HTML
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 WORD = re.compile(r"[A-Za-z]{2,}")
@@ -93,6 +94,9 @@ def texts_on_page(paged: Paged) -> Iterator[tuple[str, str]]:
         for name in SHOWN:
             if not (name == "value" and (kind in ("dropdown", "textbox") or str(props.get(name)) in names)):
                 yield from ((where, text) for text in shown_in(props.get(name)))
+        written, _, _ = str(props.get("js_on_load")).partition(";\n")
+        if written.startswith(_WRITE):  # a form
+            yield from ((where, text) for text in shown_in(json.loads(written.removeprefix(_WRITE))))
         if kind in ("radio", "checkboxgroup"):
             yield from ((where, str(title)) for title, _ in props["choices"])
 

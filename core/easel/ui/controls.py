@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from easel.extensions.form import FormField
 
 _SCRIPT = resources.files(__package__).joinpath("form.js").read_text("utf-8")
-_PLAIN = {ord(one): f"&#{ord(one)};" for one in "{`\\"}  # a template of gradio has a meaning for these
+_WRITE = "element.innerHTML = "  # no template of gradio's, which would be made anew at every change
 _SHORT = 24  # characters of choices that are shown beside each other
 
 
@@ -27,8 +27,8 @@ def form_component(html: Html, elem_id: str) -> Any:
     """A component with the event `act`; its value is a mapping, empty until it was shown (then the defaults count)."""
     return gr.HTML(
         {},  # any JSON is a value to it
-        html_template=tag("form", html).translate(_PLAIN),
-        js_on_load=_SCRIPT,
+        html_template="",
+        js_on_load=f"{_WRITE}{json.dumps(tag('form', html), ensure_ascii=False)};\n{_SCRIPT}",
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes="easel-html easel-controls",
