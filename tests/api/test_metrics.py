@@ -139,7 +139,10 @@ def names(text: str) -> set[str]:
 
 def test_the_dashboard_and_the_page_name_what_there_is(service: Service, queue_figures: Figures) -> None:
     service.post("txt2img", SMALL)
-    there = {name for name, _ in (*figures(service), *queue_figures)} | {"easel_job_errors_total"}
+    there = {name for name, _ in (*figures(service), *queue_figures)} | {
+        "easel_job_errors_total",
+        "easel_model_cache_jobs_total",
+    }
     dashboard = json.loads((DOCS / "grafana" / "easel.json").read_text())
     asked = {name for panel in dashboard["panels"] for target in panel["targets"] for name in names(target["expr"])}
     assert len(asked) > 15 and asked <= there

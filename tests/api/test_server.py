@@ -102,7 +102,7 @@ def test_api_log_and_time_log(serve: Serve, caplog: pytest.LogCaptureFixture) ->
     lines = [record.getMessage() for record in caplog.records if record.name == "easel.api"]
     assert any(line.startswith("POST /sdapi/v1/txt2img 200 ") for line in lines)
     assert any(line.startswith("GET /sdapi/v1/nothing 404 ") for line in lines)
-    assert any(line.startswith("job ") and "denoise" in line for line in lines)
+    assert any(line.startswith("job ") and "save" in line for line in lines)
 
 
 def test_pages(serve: Serve, service: Service) -> None:

@@ -18,7 +18,9 @@ from easel.deploy.simulation import DAY, Arrival, Fleet, Places, Worker, day, si
 from easel.jobs.places import Place, choose
 from easel.worker.scaling import Scale
 
-pytest_plugins = ["tests.scaling.conftest"]
+from ..scaling.conftest import gateway
+
+__all__ = ["gateway"]  # the fixture
 
 
 def erlang_c(workers: int, load: float) -> float:

@@ -93,7 +93,7 @@ def test_the_refiner_switches_by_calls_when_asked(engine: Any, sitting: Callable
     engine._bench.use = lambda weights: (seen.append((engine.counters.ticks, weights.checkpoint)), use(weights))[1]
     one.paint(refiner=refiner, refiner_texts=texts, refiner_switch_at=0.5)
     names = dict(seen)
-    assert [names[tick].partition(".")[0] for tick in range(4)] == ["tiny", "tiny", "tiny2", "tiny2"]
+    assert [Path(names[tick]).stem for tick in range(4)] == ["tiny", "tiny", "tiny2", "tiny2"]
 
 
 def test_steps_and_previews(engine: Any, sitting: Callable[..., Any]) -> None:

@@ -33,7 +33,7 @@ CHINESE = re.compile(r"[\u4e00-\u9fff]")
 WORD = re.compile(r"[A-Za-z]{2,}")
 PROPER = re.compile(
     r"BeautifulPrompt|ControlNet|CLIP|DeepBooru|Lanczos|Stable Diffusion( XL)?|VAE|LoRA|R-ESRGAN AnimeVideo 4x|Rho|"
-    r"Sigma (churn|tmax|tmin)|Top [kp]"
+    r"Sigma (churn|tmax|tmin)|Top [kp]|starter(-canny)?"
 )
 
 

@@ -41,7 +41,7 @@ def build_text_encoder(rows: int) -> CLIPTextModel:
     config = CLIPTextConfig(
         vocab_size=rows,
         hidden_size=TEXT_WIDTH,
-        intermediate_size=4 * TEXT_WIDTH,
+        intermediate_size=8 * TEXT_WIDTH,  # where 943 pictures are kept
         projection_dim=TEXT_WIDTH,
         num_hidden_layers=3,
         num_attention_heads=6,

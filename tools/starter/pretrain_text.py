@@ -5,9 +5,8 @@ because for thousands of steps nothing depends on it yet. Here linear readings o
 
 - from the end token, the padding tokens after it (up to place 16) and the mean of all: the subjects' names, the
   colour, and the main components of the whole picture's latents;
-- from the padding token at place 16 + p: the main components of patch p of 4x4 (4x4 cells of the latents). A causal
-  encoder's padding tokens see the whole prompt and know their own place, so they can carry a map of the picture, which
-  the denoiser only has to look up. The map is repeated up to place 77.
+and the padding token at place 16 + p is itself the state that maps.py lays down for patch p of the picture, so that the
+denoiser only has to look it up. The map is repeated up to place 77.
 
 Both are regressions without noise, far cheaper a sample than steps of the denoiser.
 """
@@ -16,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import random
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,38 +22,15 @@ import torch.nn.functional as F
 from captions import COLOUR_ONLY, END, LENGTH, MAP, SHORT, WORDS, Scene, Vocabulary, caption, load_tokenizer
 from clock import Clock, learning_rate, write_state
 from latents import WORK, load_latents
+from maps import PATCH_CODES, PLACE_CODES, WHOLE_CODES, Maps
 from networks import TEXT_WIDTH, build_text_encoder
 from scenes import Scenes
 from subjects import COLOURS, wide_subjects
 from transformers import CLIPTextModel
 
 BATCH, PEAK = 32, 1.5e-3
-WHOLE_CODES, PATCH_CODES = 128, 96
-
-
-def patches(latents: torch.Tensor) -> torch.Tensor:
-    """Latents [N, 16, 16, 16] -> patches of 4x4 cells, row by row [N, 16, 256]."""
-    return latents.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).reshape(len(latents), MAP, 256)
-
-
-@dataclass(frozen=True)
-class Components:
-    """Main components of flat vectors: ``mean`` [D], ``axes`` [D, K], divided by ``scale`` to a mean square of one."""
-
-    mean: torch.Tensor
-    axes: torch.Tensor
-    scale: torch.Tensor
-
-    @classmethod
-    def of(cls, flat: torch.Tensor, count: int) -> Components:
-        """Of vectors [N, D]."""
-        mean = flat.mean(0)
-        axes = torch.svd_lowrank(flat - mean, q=count, niter=4)[2]
-        return cls(mean, axes, ((flat - mean) @ axes).square().mean().sqrt())
-
-    def codes(self, flat: torch.Tensor) -> torch.Tensor:
-        """[..., D] -> [..., K]."""
-        return (flat - self.mean) @ self.axes / self.scale
+REST = 0.1
+"""Weight of what a map token has no use for; the layer norm needs some freedom."""
 
 
 def start_from(folder: Path, model: CLIPTextModel, vocabulary: Vocabulary) -> None:
@@ -95,16 +70,14 @@ def main() -> None:
     names = wide_subjects(arguments.work)
     vocabulary = Vocabulary(load_tokenizer(arguments.start / "tokenizer"), names)
     data = load_latents(arguments.work)
-    some = Scenes(data, random.Random(0))
-    sample = torch.stack([some.next()[1] for _ in range(3000)])
-    whole = Components.of(sample.flatten(1), WHOLE_CODES)
-    patch = Components.of(patches(sample).flatten(0, 1), PATCH_CODES)
+    maps = Maps.of(arguments.work, data)
     text = build_text_encoder(len(vocabulary.rows))
+    text.set_attn_implementation("eager")  # the other's backward pass takes a third of the time on a processor
     if not arguments.fresh:
         start_from(arguments.start, text, vocabulary)
     sizes = (len(names) + 1, len(names) + 1, len(COLOURS) + 1, WHOLE_CODES)
-    head, map_head = torch.nn.Linear(TEXT_WIDTH, sum(sizes)), torch.nn.Linear(TEXT_WIDTH, PATCH_CODES)
-    parts = torch.nn.ModuleDict({"text": text, "head": head, "map": map_head})
+    head = torch.nn.Linear(TEXT_WIDTH, sum(sizes))
+    parts = torch.nn.ModuleDict({"text": text, "head": head})
     optimizer = torch.optim.AdamW(parts.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     file, step = arguments.work / "text.pt", 0
     clock = Clock(arguments.minutes)
@@ -127,7 +100,8 @@ def main() -> None:
         latents = torch.stack([latents for _, latents in drawn])
         length = LENGTH if draw.random() < 0.08 else SHORT
         rows = torch.tensor(vocabulary.encode(texts, length, draw))
-        states = text(rows).last_hidden_state
+        with torch.autocast("cpu", torch.bfloat16):
+            states = text(rows).last_hidden_state.float()
         after = (rows[:, :WORDS] == end).float()  # the end and padding tokens; of very long captions the last places
         after[:, -2:] += 1e-6
         places = torch.multinomial(after, 2)
@@ -142,12 +116,16 @@ def main() -> None:
         )
         loss_shade = F.cross_entropy(shades.flatten(0, 1), colour.repeat_interleave(spread))
         known = torch.tensor([bool(text) for text in texts])
-        wanted = whole.codes(latents.flatten(1))[known]
+        wanted = maps.whole.codes(latents.flatten(1))[known]
         loss_picture = F.mse_loss(picture[known], wanted[:, None].expand(-1, spread, -1))
         map_states = states[known, WORDS:]
-        repeated = patch.codes(patches(latents[known])).repeat(1, -(-map_states.shape[1] // MAP), 1)
-        loss_map = F.mse_loss(map_head(map_states), repeated[:, : map_states.shape[1]])
-        (0.5 * loss_name + 0.5 * loss_shade + loss_picture + 2 * loss_map).backward()
+        repeated = maps.states(latents[known]).repeat(1, -(-map_states.shape[1] // MAP), 1)
+        parts_of_map = (PATCH_CODES, PLACE_CODES, TEXT_WIDTH - PATCH_CODES - PLACE_CODES)
+        loss_map, loss_place, loss_rest = (
+            part.mean() for part in (map_states - repeated[:, : map_states.shape[1]]).square().split(parts_of_map, -1)
+        )
+        loss_map_all = 2 * loss_map + loss_place + REST * loss_rest
+        (0.5 * loss_name + 0.5 * loss_shade + loss_picture + loss_map_all).backward()
         torch.nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(PEAK, progress, step - started, fall=0.7)
@@ -158,7 +136,8 @@ def main() -> None:
             right_share = (left.argmax(-1) == which[:, :1]).float().mean()
             print(
                 f"step {step} names {loss_name:.3f} ({right_share:.2f} right) colour {loss_shade:.3f} "
-                f"picture {loss_picture:.3f} map {loss_map:.3f} {clock.spent / 60:.1f} min",
+                f"picture {loss_picture:.3f} map {loss_map:.3f} place {loss_place:.3f} rest {loss_rest:.3f} "
+                f"{clock.spent / 60:.1f} min",
                 flush=True,
             )
         if clock.spent - saved > 120 or progress >= 1:

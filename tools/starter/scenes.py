@@ -9,7 +9,7 @@ from captions import Scene
 from latents import GIANT, SMALL, WHOLE, Latents
 from subjects import core, subjects
 
-FIRST, LISTED = 0.25, 0.15
+FIRST, LISTED = 0.1, 0.1
 """Shares of the first-learned subjects and of the listed ones; the rest goes to all alike."""
 PAIRS, SMALLS, GIANTS = 0.14, 0.08, 0.05
 

@@ -237,7 +237,7 @@ class TickEngine(Engine):
 
     def _placed(self, model: ModelSpec) -> ModelSpec:
         """The model by its file: users may have different files of one name, and share what they have in common."""
-        return replace(model, checkpoint=str(self._bench.look_up(model.checkpoint).path))
+        return replace(model, checkpoint=self._bench.file_of(model.checkpoint))
 
     @torch.inference_mode()
     def _begin(self, job: Job, model: ModelSpec, weights: Weights, plan: DenoisePlan) -> Run:
@@ -305,7 +305,7 @@ class TickEngine(Engine):
 
     def _preview(self, job: Job, model: ModelSpec, latents: LatentBatch, kind: str) -> list[NDArray[np.uint8]]:
         if kind == "full":
-            return self.decode(job, model, latents)
+            return self.decode(job, model, replace(latents, checkpoint=model.checkpoint))
         if kind != "cheap":
             raise BadRequest("unknown kind of preview", field="preview", value=kind, allowed="cheap, full")
         key = (model.checkpoint, model.vae, job.user)

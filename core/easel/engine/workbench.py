@@ -78,6 +78,16 @@ class Bench:
         self._infos[checkpoint] = self._infos[str(info.path)] = info
         return info
 
+    def file_of(self, checkpoint: str) -> str:
+        """The path of a checkpoint's file, looked at anew; what was read before may be gone. Errors as `look_up`."""
+        try:
+            return str(self.look_up(checkpoint).path)
+        except ModelError:
+            path = str(self._store.checkpoint(checkpoint).path)
+            if path not in self._infos:
+                raise
+            return path
+
     def describe(self, info: CheckpointInfo) -> Described:
         """What a checkpoint is, from its header alone; RefusedFile, ModelError."""
         try:

@@ -12,8 +12,9 @@ const read = (field) => {
   if (field.type === 'number') return field.value === '' ? null : Number(field.value);
   return field.value;
 };
-let picked = one('[data-pick]')?.dataset.pick;
+let picked;
 const arrange = () => {
+  picked ??= one('[data-pick]')?.dataset.pick; // the first, once there is one
   const words = (one('[data-filter]')?.value ?? '').toLowerCase().split(/\s+/).filter(Boolean);
   for (const row of all('[data-row]')) {
     const text = row.textContent.toLowerCase();
