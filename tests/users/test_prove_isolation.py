@@ -36,7 +36,7 @@ def test_what_leaks_is_found(tmp_path: Path) -> None:
         "POST /leaks/styles",
         "WEBSOCKET /leaks/live",
     }
-    assert "GET /sdapi/v1/txt2img" not in walked.calls and walked.answered["POST /sdapi/v1/txt2img"] > 5
+    assert "GET /sdapi/v1/txt2img" not in walked.calls and walked.answered["POST /sdapi/v1/txt2img"] >= 5
     assert all(walked.calls.values()) and not walked.left  # every route was asked
 
 

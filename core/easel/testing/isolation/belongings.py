@@ -83,6 +83,13 @@ class Belongings:
         self.pictures.append(data)
         self._small += [] if (small := _small(data)) is None else [small]
 
+    def remember(self, former: Belongings) -> None:
+        """What was theirs before they were given anew is theirs still, and nobody else's to see."""
+        held = former.texts | former.handles
+        self.texts |= {f"{what}, formerly": text for what, text in held.items() if text not in self.handles.values()}
+        self.pictures += former.pictures
+        self._small += former._small
+
     def state(self) -> str:
         """Everything that nobody else may change, in one digest."""
         http, told = self.owner.http, []

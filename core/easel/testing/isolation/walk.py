@@ -14,7 +14,7 @@ import httpx2 as httpx
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from easel.testing.isolation.belongings import Belongings, Person, give
+from easel.testing.isolation.belongings import Belongings, Person, give, take_back
 from easel.testing.isolation.calls import Asked, calls_of, deeper
 from easel.testing.isolation.routes import Route
 
@@ -87,7 +87,10 @@ class Walk:
     def _compare(self, route: str, before: str) -> str:
         if self.victim.state() != before:
             self.walked.crossings.append(Crossing(route, "one of its calls", "the other's things are not as they were"))
-            self.victim = give(self.victim.owner, self.pages[0])  # for the routes that follow
+            former = self.victim
+            take_back(former)  # its running jobs would leave the walker no place to work
+            self.victim = give(former.owner, self.pages[0])  # for the routes that follow
+            self.victim.remember(former)
         return self.victim.state()
 
     def _ask(self, route: Route, asked: Asked, http: httpx.Client | None = None) -> None:
