@@ -190,9 +190,9 @@ class Easel:
         if self._elsewhere is None:
             self.ledger.enter(*self.jobs.shifts())
 
-    def _enter_jobs(self, *entries: Line | Shift) -> None:
+    def _enter_jobs(self, *entries: Line | Shift, patience: float) -> None:
         """Lines of jobs alone: what looks like a worker here is a call of workers elsewhere, whose time is not ours."""
-        self.ledger.enter(*(one for one in entries if isinstance(one, Line)))
+        self.ledger.enter(*(one for one in entries if isinstance(one, Line)), patience=patience)
 
     def _admit(self, job: Job) -> None:
         self.extensions.refuse_without_required()

@@ -93,9 +93,9 @@ def test_a_sketch_over_a_picture_is_its_own_mask(page: Page, service: Service, t
     Image.new("RGB", (512, 512), "white").save(tmp_path / "white.png")
     tab(page, "img2img")
     page.get_by_role("tab", name="Inpaint sketch").click()
-    page.locator("#img2img_inpaint_sketch input[type=file]").first.set_input_files(tmp_path / "white.png")
     canvas = page.locator("#img2img_inpaint_sketch canvas").first
-    canvas.wait_for()
+    canvas.wait_for()  # gradio's editor takes no file before
+    page.locator("#img2img_inpaint_sketch input[type=file]").first.set_input_files(tmp_path / "white.png")
     page.wait_for_timeout(1500)
     place = canvas.bounding_box()
     assert place
@@ -120,5 +120,6 @@ def test_what_extras_make_is_saved(page: Page, service: Service, tmp_path: Path)
     page.locator("#extras_image img").wait_for()
     job = generate(page, "extras")
     (made,) = told(service, job)["images"]  # type: ignore[misc]
-    assert Image.open(service.data / made["path"]).size == (128, 96)  # type: ignore[index]
+    with Image.open(service.data / made["path"]) as saved:  # type: ignore[index]
+        assert saved.size == (128, 96)
     assert "/extras-images/" in made["path"]  # type: ignore[index]

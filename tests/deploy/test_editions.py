@@ -115,6 +115,33 @@ def test_serverless(deploy: Deploy) -> None:
     assert time.monotonic() - begin > 3
 
 
+def test_cluster(deploy: Deploy, run: Run) -> None:
+    """As the operator's guide has it: the first start makes an operator; users are added while it runs."""
+    one = deploy(STANDARD, edition="cluster")
+    assert "This service has its first user, the operator 'admin'" in run("logs", one.name)[1]
+    assert one.picture().status_code == 401
+    told = run("info", one.name, "--endpoints")[1]
+    words = told[told.index("easel users token admin ") :].split()
+    tokens = {"admin": run(*words[1:])[1].split()[-1]}
+    for name in ("ann", "bob"):
+        status, said = run("users", "add", name, *words[4:])
+        assert status == 0, said
+        tokens[name] = said.split()[-1]
+    for name in ("ann", "bob"):
+        one.http.headers["Authorization"] = tokens[name]
+        assert one.page() and len(one.picture().json()["images"]) == 1
+        assert len(one.http.get("/easel/v1/jobs").json()) == 1  # and not the other's
+        assert one.http.get("/internal/sysinfo").status_code == 403
+        (saved,) = (one.mount / "users" / name / "outputs").rglob("*.png")
+        assert one.http.get(f"/file={saved}").content == saved.read_bytes()
+    assert one.http.get(f"/file={next((one.mount / 'users' / 'ann').rglob('*.png'))}").status_code in (403, 404)
+    one.http.headers["Authorization"] = tokens["admin"]
+    assert len(one.http.get("/easel/v1/jobs").json()) == 2
+    assert run("users", "disable", "bob", *words[4:])[0] == 0
+    one.http.headers["Authorization"] = tokens["bob"]
+    assert one.picture().status_code == 401
+
+
 def gone(happened: Callable[[], bool]) -> None:
     until = time.monotonic() + 60
     while not happened():

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -133,8 +134,13 @@ def _info(parser: argparse.ArgumentParser) -> Command:
         if deployed.edition == "api":
             print(f"input    {deployed.url}/api/predict/{deployed.name}")
             print(f"sink     {deployed.url}/api/predict/{deployed.name}/sink")
-        without = "each user's own (easel users)" if deployed.edition == "cluster" else "none: anybody may ask"
-        print(f"token    {token or without}")
+        if deployed.edition == "cluster":
+            folders = " ".join(
+                shlex.quote(flag) for flag in deployed.flags if flag.startswith(("--data-dir=", "--state-dir="))
+            )
+            print(f"token    each user's own; another one for the operator: easel users token admin {folders}")
+        else:
+            print(f"token    {token or 'none: anybody may ask'}")
         return 0
 
     return command

@@ -166,8 +166,11 @@ class BacklogPolicy:
         return wanted(self._scale, context.target_num_replicas, context.total_num_requests), {}
 
 
-def deployment(opening: bytes, program: Sequence[str], scale: Scale) -> serve.Application:
-    """What is deployed: replicas for the service that `opening` describes, as many as `scale` wants."""
+def deployment(opening: bytes, program: Sequence[str], scale: Scale, *, first: bool) -> serve.Application:
+    """What is deployed: replicas for the service that `opening` describes, as many as `scale` wants.
+
+    Unless it is the `first` time, those that are there go on, as far as the new scale leaves them room.
+    """
     opened = decode(COMMAND, opening)
     assert isinstance(opened, Open)
     settings = opened.settings
@@ -182,7 +185,7 @@ def deployment(opening: bytes, program: Sequence[str], scale: Scale) -> serve.Ap
         ray_actor_options={"num_cpus": settings.worker_cpus, "num_gpus": settings.worker_gpus},
         autoscaling_config={
             "min_replicas": scale.least,
-            "initial_replicas": scale.least,
+            "initial_replicas": scale.least if first else None,
             "max_replicas": scale.most,
             "target_ongoing_requests": scale.backlog,
             "upscale_delay_s": 0.0,

@@ -167,7 +167,7 @@ class RayWorkforce:
 
         from easel.deploy.ray_replica import deployment
 
-        application = deployment(self._opening, self._program, self.scale)
+        application = deployment(self._opening, self._program, self.scale, first=self._handle is None)
         try:
             self._handle = serve.run(application, name=self._settings.service_name, route_prefix=None)
         except (RuntimeError, TimeoutError) as error:
@@ -211,7 +211,8 @@ class RayWorkforce:
 
         while not self._closed.wait(_LOOK):
             try:
-                applications = serve.status().applications
+                with self._lock:  # Serve reads and makes configurations in one thread at a time
+                    applications = serve.status().applications
                 if (found := applications.get(self._settings.service_name)) is not None:
                     self._states = {str(state): n for state, n in found.deployments["worker"].replica_states.items()}
             except Exception:  # the next look may find it well

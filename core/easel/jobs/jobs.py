@@ -21,7 +21,7 @@ from easel.jobs.record import Once, Record, line_of
 from easel.jobs.shelf import Shelf
 from easel.jobs.tally import Tally
 from easel.values.job import Job, JobState, Progress
-from easel.values.ledger import Line, Shift, engine_seconds
+from easel.values.ledger import Enter, Line, Shift, engine_seconds
 from easel.values.request import GenerationRequest
 from easel.values.result import LOST, QUEUE, ReportLine, Result
 
@@ -47,7 +47,7 @@ class Jobs:
         warm_kept: int = 1,
         kept_bytes: int = KEPT_BYTES,
         service: str = "",
-        enter: Callable[..., None] = lambda *entries, patience: None,
+        enter: Enter = lambda *entries, patience: None,
         admit: Callable[[Job], None] = lambda job: None,
         job_changed: Callable[[Job], None] = lambda job: None,
     ) -> None:
@@ -459,9 +459,10 @@ class Jobs:
             line = record.line = line_of(record, state, outcome, self._service)
             shift = record.place.to_tell(self._service) if record.place is not None else None
         if not record.job.request.explain:  # a dry run computes nothing
-            entries = (shift,) if record.task else (line, shift)  # a task's line is written with its result
+            entries: list[Line | Shift] = [] if record.task else [line]  # a task's line is written with its result
+            entries += [] if shift is None else [shift]
             # Before anybody hears of it. Who was only in line may be cancelled by an event loop: no waiting for a disk.
-            self._enter(*filter(None, entries), patience=LINE_PATIENCE if record.deliveries else 0.0)
+            self._enter(*entries, patience=LINE_PATIENCE if record.deliveries else 0.0)
         with self._lock:
             record.state = state
             self.tally.end(record.job, state, outcome, time.time())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from easel.values.result import LOST, QUEUE
 
@@ -95,3 +95,10 @@ class Rate:
     denoise: float
     picture: float
     load: float
+
+
+class Enter(Protocol):
+    """Takes what is to be in the ledger."""
+
+    def __call__(self, *entries: Line | Shift, patience: float) -> None:
+        """Returns when it is there, or after `patience` seconds."""
