@@ -39,7 +39,10 @@ class Wishes(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     resize_mode: Literal[0, 1] = Field(
-        0, title="Scale", description="0: by upscaling_resize; 1: to upscaling_resize_w x _h"
+        0,
+        title="Resize",
+        description="0: by upscaling_resize; 1: to upscaling_resize_w x _h",
+        json_schema_extra={"labels": {"0": "by a factor", "1": "to a size"}},
     )
     show_extras_results: bool = Field(True, description="without effect: pictures are always sent")
     gfpgan_visibility: float = Field(

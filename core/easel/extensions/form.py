@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class FormField:
 
     It follows from the type; `json_schema_extra={"control": …}` says it where that is not enough: a text that is a
     `picture` (base64) or has many `lines`, an argument that people are not asked for (`hidden`).
+    `json_schema_extra={"labels": {"0": "by a factor"}}` says what choices are called on the page.
     """
 
     name: str
@@ -35,6 +36,7 @@ class FormField:
     maximum: float | None = None
     step: float | None = None  # `Field(multiple_of=…)`, or `json_schema_extra={"step": …}`
     choices: tuple[str, ...] | None = None  # of `Literal`, an enum, or `json_schema_extra={"choices": […]}`
+    labels: Mapping[str, str] = field(default_factory=dict)  # of choices that do not speak for themselves
     help: str = ""  # `Field(description=…)`
 
 
@@ -62,6 +64,7 @@ def _field(model: type[BaseModel], name: str, facts: Mapping[str, Any], parts: M
         maximum=kind.get("maximum", kind.get("exclusiveMaximum")),
         step=kind.get("step", kind.get("multipleOf")),
         choices=tuple(str(one) for one in choices if one is not None) if choices else None,
+        labels=kind.get("labels", {}),
         help=facts.get("description", ""),
     )
 
@@ -94,5 +97,5 @@ def _default(model: type[BaseModel], name: str) -> Any:
     """The default as JSON."""
     from pydantic_core import to_jsonable_python
 
-    field = model.model_fields[name]
-    return None if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
+    known = model.model_fields[name]
+    return None if known.is_required() else to_jsonable_python(known.get_default(call_default_factory=True))

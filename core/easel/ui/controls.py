@@ -42,7 +42,7 @@ def row(*cells: Html, class_: str = "") -> Html:
 
 def control(one: FormField, value: Any, words: Callable[[str], str], *, prefix: str = "") -> Html:
     """A field with its label. `prefix` tells forms of one component apart: it is in front of the names."""
-    name, label, said = prefix + one.name, words(_label(one)), words(one.help) if one.help else None
+    name, label, said = prefix + one.name, words(_label(one)), words(one.help) if one.help and not one.labels else None
     match one.control:
         case "checkbox":
             return switch(name, label, bool(value), said)
@@ -50,10 +50,11 @@ def control(one: FormField, value: Any, words: Callable[[str], str], *, prefix: 
             return _picture(name, label, words, said)
         case "choices":
             chosen = {str(each) for each in value or ()}
-            boxes = (_box(name, words(each), each, each in chosen) for each in one.choices or ())
+            titles = ((words(one.labels.get(each, each)), each) for each in one.choices or ())
+            boxes = (_box(name, title, each, each in chosen) for title, each in titles)
             return _group(label, said, boxes)
         case _ if one.choices is not None:
-            options = [(words(each) or "—", each) for each in one.choices]
+            options = [(words(one.labels.get(each, each)) or "—", each) for each in one.choices]
             return pick(name, label, options, "" if value is None else str(value), said)
         case "integer" | "number" if one.minimum is not None and one.maximum is not None and value is not None:
             step = one.step or (1 if one.control == "integer" else 0.01)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from easel.ui.page import Page
 
 TITLE = "PNG Info"
+_LONG = 400  # characters; a receipt is longer
 _PLACES: tuple[tuple[str, Kind, str], ...] = (
     ("txt2img", "txt2img", "txt2img"),
     ("img2img", "img2img", "img2img"),
@@ -82,8 +83,15 @@ def _told(page: Page, infotext: str, items: Mapping[str, Any]) -> str:
     if not infotext and not items:
         return f'<div class="easel-gallery easel-said">{escape(page.text("Drop a picture to read its data."))}</div>'
     parts = [f"<p>{escape(line)}</p>" for line in infotext.split("\n") if line]
-    more = [f"<p><b>{escape(str(name))}</b><br>{escape(str(value))}</p>" for name, value in items.items()]
+    more = [_item(str(name), str(value)) for name, value in items.items()]
     missing = (
         "" if infotext else f'<p class="easel-warning">{escape(page.text("There are no generation data in it."))}</p>'
     )
     return f'<div class="easel-gallery easel-infotext">{missing}{"".join(parts)}<hr>{"".join(more)}</div>'
+
+
+def _item(name: str, value: str) -> str:
+    """What else a file holds; long texts are folded."""
+    if len(value) <= _LONG:
+        return f"<p><b>{escape(name)}</b><br>{escape(value)}</p>"
+    return f"<details><summary>{escape(name)}</summary><p>{escape(value)}</p></details>"
