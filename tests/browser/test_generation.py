@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -49,6 +50,13 @@ def picture(service: Service, job: str, number: int = 0) -> Image.Image:
 def told(service: Service, job: str) -> dict[str, object]:
     answer: dict[str, object] = httpx.get(f"{service.url}easel/v1/jobs/{job}").json()
     return answer
+
+
+_PASTE = """(data) => {
+  const held = new DataTransfer(), bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+  held.items.add(new File([bytes], 'pasted.png', { type: 'image/png' }));
+  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: held, cancelable: true }));
+}"""
 
 
 def set_number(page: Page, kind: str, label: str, value: float) -> None:
@@ -239,7 +247,8 @@ def test_a_controlnet_unit_steers_by_the_edges_of_a_picture(page: Page, service:
     settings.locator("summary", has_text="ControlNet").click()
     unit = settings.locator(".easel-picked section").first
     unit.get_by_label("Enable").check()
-    unit.locator("input[type=file]").first.set_input_files(tmp_path / "square.png")
+    unit.locator(".easel-drop").first.hover()
+    page.evaluate(_PASTE, base64.b64encode((tmp_path / "square.png").read_bytes()).decode())
     unit.locator(".easel-drop.full img").wait_for()
     unit.get_by_label("Module").select_option("canny")
     unit.get_by_role("button", name="Preview").click()

@@ -147,7 +147,7 @@ def _said(said: object) -> Html:
 
 def _picture(name: str, label: str, words: Callable[[str], str], said: str | None) -> Html:
     chosen = tag("input", type="file", accept="image/*", name=name, aria_label=label)
-    hint, away = words("Drop a picture, or click"), tool("✕", words("Remove"), data_clear=name)
+    hint, away = words("Drop or paste a picture, or click"), tool("✕", words("Remove"), data_clear=name)
     drop = tag("div", tag("span", hint), tag("img", alt=""), chosen, away, class_="easel-drop")
     return tag("div", tag("span", label), drop, _said(said), class_="easel-cell")
 

@@ -82,12 +82,22 @@ element.addEventListener('input', (event) => {
     one.value = '';
   } else if (one.type !== 'file') tell();
 });
-element.addEventListener('change', async (event) => {
+const take = async (name, file) => {
+  picture(name, await upload(file));
+  tell();
+};
+element.addEventListener('change', (event) => {
   const { type, name, files } = event.target;
   if (type !== 'file' || !files.length) return;
-  picture(name, await upload(files[0]));
+  take(name, files[0]);
   event.target.value = '';
-  tell();
+});
+document.addEventListener('paste', (event) => {  // into the place for a picture that is pointed at, or has the focus
+  const drop = all('.easel-drop').find((one) => one.matches(':hover, :focus-within'));
+  const file = [...event.clipboardData.files].find((one) => one.type.startsWith('image/'));
+  if (!drop || !file) return;
+  event.preventDefault();
+  take(drop.querySelector('[type=file]').name, file);
 });
 element.addEventListener('submit', (event) => event.preventDefault());
 watch('value', () => put(props.value));
