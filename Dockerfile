@@ -12,6 +12,7 @@ WORKDIR /src
 COPY . .
 RUN grep -v '^torch==' constraints.txt > /constraints.txt \
  && pip wheel --no-cache-dir --wheel-dir /wheels --constraint /constraints.txt ${TORCH} \
+ && printf 'torch @ file://%s\n' /wheels/torch-[0-9]*.whl >> /constraints.txt \
  && pip wheel --no-cache-dir --wheel-dir /wheels --find-links /wheels --constraint /constraints.txt ".[${EXTRAS}]" \
  && pip wheel --no-cache-dir --wheel-dir /wheels --no-deps spandrel==0.4.2 einops==0.8.2
 
