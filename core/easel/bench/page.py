@@ -210,6 +210,6 @@ _ACTIONS: dict[str, Callable[[Any, int], float]] = {
     "opening img2img": _tab("img2img", "#img2img_panel select"),
     "opening Extensions": _tab("Extensions", "#easel-extensions tbody tr"),
     "opening Settings": _tab("Settings", "#easel-settings nav button"),
-    "back to txt2img": _tab("txt2img", "#txt2img_panel select"),
+    "back to txt2img": _tab("txt2img", "#txt2img_generate"),
     "finding one LoRA": _searched,
 }
