@@ -2,12 +2,24 @@
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from easel.prompt.styles import Style, extract_styles, finished, merge, read_styles, retyped
+from easel.prompt.styles import (
+    Style,
+    delete_style,
+    extract_styles,
+    finished,
+    merge,
+    read_styles,
+    retyped,
+    save_style,
+    styles_of,
+)
+from easel.settings import read_settings
 from easel.values.request import GenerationRequest, Hires, StyleTexts, Typed
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "parts"
@@ -85,3 +97,12 @@ def test_files_that_cannot_be_read_are_no_styles(tmp_path, caplog):
     assert read_styles([tmp_path / "none.csv"]) == ()
     assert read_styles([tmp_path / "broken.csv"]) == ()
     assert "broken.csv" in caplog.text
+
+
+def test_styles_that_are_saved_and_deleted_at_once_are_all_kept(tmp_path):
+    settings = read_settings(["--data-dir", str(tmp_path)], {})
+    names = [f"style {number}" for number in range(24)]
+    with ThreadPoolExecutor(8) as people:
+        list(people.map(lambda name: save_style(settings, Style(name, "a {prompt}", None)), names))
+        list(people.map(lambda name: delete_style(settings, name), names[::2]))
+    assert sorted(one.name for one in styles_of(settings)) == sorted(names[1::2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ PLACE = "{prompt}"
 """Where a style wants the prompt; a style without it goes to the prompt's end."""
 
 logger = logging.getLogger(__name__)
+_changing = threading.Lock()  # a file is read and written anew: two at once would lose one's style
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +86,17 @@ def save_style(settings: Settings, style: Style) -> None:
             "is no name of a style", field="name", value=style.name, allowed="a text that begins with no #"
         )
     row = {"name": name, "prompt": style.prompt or "", "negative_prompt": style.negative_prompt or ""}
-    _change(_file_of(settings, name), name, row)
+    with _changing:
+        _change(_file_of(settings, name), name, row)
 
 
 def delete_style(settings: Settings, name: str) -> None:
     """Take a style out of its file. Errors: UnknownName, EaselError (disk)."""
-    known = [style.name for style in styles_of(settings) if style.file is not None]
-    if name not in known:
-        raise UnknownName.among("style", name, known)
-    _change(_file_of(settings, name), name, None)
+    with _changing:
+        known = [style.name for style in styles_of(settings) if style.file is not None]
+        if name not in known:
+            raise UnknownName.among("style", name, known)
+        _change(_file_of(settings, name), name, None)
 
 
 def _file_of(settings: Settings, name: str) -> Path:
