@@ -105,7 +105,7 @@ def drawn(poses: Poses) -> bytes:
             _dot(canvas, point, (255, 255, 255), 3)
     for animal in () if poses.people else poses.animals:
         points = _points(animal, canvas)
-        for start, end, colour in _BONES:
+        for start, end, colour in _BONES if points else ():
             _line(canvas, points[start], points[end], colour, 5)
     file = io.BytesIO()
     Pillow.fromarray(canvas).save(file, "PNG")

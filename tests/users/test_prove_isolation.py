@@ -41,6 +41,16 @@ def test_what_leaks_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("default")  # gradio's listeners warn, in this process
+@pytest.mark.timeout(1500)
+def test_what_leaks_through_the_page_is_found(tmp_path: Path) -> None:
+    (walked,) = prove(["--no-filebrowser"], both=False, folder=data_with(tmp_path / "data", LEAKS))
+    shown = {crossing.what.partition(" (")[0] for crossing in walked.crossings if crossing.route == "PAGE /"}
+    assert "shows a prompt" in shown and "shows a picture, byte by byte" not in shown
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("default")  # gradio's listeners warn, in this process
 @pytest.mark.timeout(1500)
 def test_nothing_crosses(capsys: pytest.CaptureFixture[str]) -> None:
     """The whole service: page, file manager, all extensions; both users."""

@@ -69,8 +69,9 @@ def test_animals(easel_client: Any) -> None:
 
 def test_nothing_and_too_much(easel_client: Any) -> None:
     assert easel_client.post(ROUTE, json=[]).json() == {"info": "No pose data detected."}
-    (empty,) = pictures(easel_client, SIZE | {"people": []})
-    assert not empty.any()
+    for nobody in ({"people": []}, {"animals": [[]]}, {"people": [{"pose_keypoints_2d": []}]}):
+        (empty,) = pictures(easel_client, SIZE | nobody)
+        assert not empty.any()
     far = numbers(18, {1: (-60000.0, 60000.0), 2: (60000.0, -60000.0)})
     pictures(easel_client, SIZE | {"people": [{"pose_keypoints_2d": far}]})
 

@@ -1,4 +1,4 @@
-"""Five leaks that a programmer might make."""
+"""Leaks that a programmer might make."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response, WebSocket
 
-from easel import Extension, NotFound, hookimpl
+from easel import Extension, NotFound, Tab, hookimpl
 
 
 class Leaks(Extension):
@@ -58,3 +58,16 @@ class Leaks(Extension):
             await socket.close()
 
         return router
+
+    @hookimpl
+    def register_tabs(self, app: Any) -> Tab:
+        def build(page: Any) -> None:
+            import gradio as gr
+
+            def told() -> str:
+                return "\n".join(job.request.prompt for job in app.jobs.all())  # everybody's
+
+            button, shown = gr.Button("Tell"), gr.Textbox()
+            button.click(told, None, shown)
+
+        return Tab("Leaks", build)

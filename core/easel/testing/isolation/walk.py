@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -162,14 +163,38 @@ class Walk:
             query = {"session_hash": self.victim.owner.name} if path.endswith("data") else {}
             for root in (theirs, own):
                 self._ask(route, Asked("GET", f"{root}{path}", query))
-        for asked in self._events(own):
-            self._ask(route, asked)
+        for calls in self._events(own):
+            self._listened(route, own, calls)
         for name in self.victim.names:
             for path in (f"/gradio_api/file={name}", f"/gradio_api/upload_progress?upload_id={name}"):
                 self._ask(route, Asked("GET", f"{own}{path}"))
 
-    def _events(self, own: str) -> Iterator[Asked]:
-        """Every listener of the page: with the other's names in its inputs and in what its event carries."""
+    def _listened(self, route: Route, own: str, calls: Sequence[Asked]) -> None:
+        """Calls of one listener, which gradio's queue takes; what each is answered comes in one stream."""
+        session, heard = secrets.token_hex(6), dict[str, tuple[Asked, bytearray]]()
+        for asked in calls:
+            answer = self.stranger.http.post(asked.path, json={**asked.body, "session_hash": session})
+            if (event := answer.json().get("event_id")) is None:
+                self._look(route, asked, answer.content, answer.status_code)
+            else:
+                heard[event] = asked, bytearray()
+        left, query = set(heard), {"session_hash": session}
+        with suppress(httpx.HTTPError), self.stranger.http.stream(
+            "GET", f"{own}/gradio_api/queue/data", params=query, timeout=httpx.Timeout(30, read=3 * _PATIENCE)
+        ) as stream:  # fmt: skip
+            for line in stream.iter_lines() if left else ():
+                message = json.loads(line.removeprefix("data:") or "{}")
+                if (event := message.get("event_id")) in heard:
+                    heard[event][1].extend(line.encode())
+                if message.get("msg") == "process_completed":
+                    left.discard(event)
+                if not left:
+                    break
+        for event, (asked, body) in heard.items():
+            self._look(route, asked, bytes(body), 0 if event in left else 200)
+
+    def _events(self, own: str) -> Iterator[list[Asked]]:
+        """Every listener's calls: with the other's names in its inputs and in what its event carries."""
         config = self.stranger.http.get(f"{own}/config")
         shown = config.json()
         acts = sorted({*_ACTS.findall(config.text), "details", "cancel", "interrupt", "again"})
@@ -179,17 +204,15 @@ class Walk:
         for event in shown["dependencies"]:
             if not event.get("backend_fn"):
                 continue
-            if event.get("queue") is not False:
-                reason = "gradio's queue answers them in a stream; they run in the same build, as its owner"
-                self.walked.left["listeners of the page that wait in its queue"] = reason
-                continue
-            live = any(target[1] in ("act", "tick", "reload", "opened") for target in event.get("targets", ()))
+            acting = any(target[1] == "act" for target in event.get("targets", ()))
+            calls = []
             for name in names:
                 data = [_given(inputs[one], name) for one in event["inputs"]]
-                for act in acts if live else [""]:
+                for act in acts if acting else [""]:
                     carried: dict[str, Any] = {"act": act, "job": name, "name": name, "data": name, "values": {}}
-                    body = {"fn_index": event["id"], "session_hash": "walk", "data": data, "event_data": carried}
-                    yield Asked("POST", f"{own}/gradio_api/run/predict", body=body)
+                    body = {"fn_index": event["id"], "data": data, "event_data": carried}
+                    calls.append(Asked("POST", f"{own}/gradio_api/queue/join", body=body))
+            yield calls
 
 
 def _given(component: Mapping[str, Any], name: str) -> Any:
@@ -198,5 +221,5 @@ def _given(component: Mapping[str, Any], name: str) -> Any:
         case "textbox" | "html" | "markdown" | "state":
             return name
         case "file" | "image":
-            return {"path": name, "meta": {"_type": "gradio.FileData"}}
+            return {"path": name, "meta": {"_type": "gradio.FileData"}} if "/" in name else None
     return component.get("props", {}).get("value")
