@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from easel.errors import ExtensionError
 
@@ -45,13 +45,12 @@ def limited(extension: str, seconds: float) -> Iterator[None]:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # one that is still on its way
 
     watcher = threading.Thread(target=watch, name=f"easel-patience-{extension}", daemon=True)
-    watcher.start()
     try:
+        watcher.start()  # in here: on a busy machine the time may be over before it returns
         yield
     except TookTooLong as error:
         raise ExtensionError(extension, "load", str(error)) from error
     finally:
-        try:
-            end()
-        except TookTooLong:  # at the last moment; another one would come in a second
-            end()
+        while not done.is_set():
+            with suppress(TookTooLong):  # at the last moment
+                end()
