@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -71,10 +72,10 @@ def test_who_swallows_it_is_told_again() -> None:
     assert seen == ["swallowed"]
 
 
-def test_who_is_done_in_time_hears_nothing() -> None:
+def test_nothing_is_heard_after_the_end() -> None:
     before = threading.active_count()
     for _ in range(20):
-        with limited("x", 0.001):
+        with suppress(ExtensionError), limited("x", 0.001):  # on a busy machine over before it has begun
             pass
     for _ in range(100):
         time.sleep(0.001)  # where an exception that came too late would be raised
