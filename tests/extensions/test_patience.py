@@ -72,6 +72,21 @@ def test_who_swallows_it_is_told_again() -> None:
     assert seen == ["swallowed"]
 
 
+def test_the_time_may_be_over_before_the_block_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = threading.Thread.start
+
+    def slowly(thread: threading.Thread) -> None:  # as on a machine that has much else to do
+        begin(thread)
+        if thread.name.startswith("easel-patience"):
+            time.sleep(0.1)
+
+    monkeypatch.setattr(threading.Thread, "start", slowly)
+    with pytest.raises(ExtensionError, match="It took longer"), limited("x", 0.01):
+        pass
+    for _ in range(150):
+        time.sleep(0.01)  # more than a second: another exception would come
+
+
 def test_nothing_is_heard_after_the_end() -> None:
     before = threading.active_count()
     for _ in range(20):

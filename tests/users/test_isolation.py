@@ -175,14 +175,27 @@ def test_limits_are_named(cluster: Cluster) -> None:
         accounts.close()
 
 
-def test_a_page_and_its_files_are_ones_own(ann: Person, bob: Person) -> None:
-    def root(person: Person) -> str:
-        page = person.http.get("/", headers={"Accept": "text/html"})
-        assert page.status_code == 200, page.text
-        return page.text.partition('"root":"')[2].partition('"')[0].partition("/page/")[2].partition('"')[0]
+def page_of(person: Person) -> str:
+    """Where somebody's page lives."""
+    page = person.http.get("/", headers={"Accept": "text/html"})
+    assert page.status_code == 200, page.text
+    root = page.text.partition('"root":"')[2].partition('"')[0]
+    return "/page/" + root.partition("/page/")[2]
 
+
+def test_styles_that_a_page_saves_are_ones_own(ann: Person, bob: Person) -> None:
+    page = page_of(ann)
+    listeners = ann.get(f"{page}/config")["dependencies"]
+    save = next(one["id"] for one in listeners if one["api_name"] == "keep")
+    ann.post(f"{page}/gradio_api/queue/join", fn_index=save, session_hash="s", data=["oil", "", ["anns style"]])
+    with ann.http.stream("GET", f"{page}/gradio_api/queue/data", params={"session_hash": "s"}) as events:
+        assert any('"success":true' in line for line in events.iter_lines())
+    assert names(ann, "prompt-styles", "name") == ["anns style"] and names(bob, "prompt-styles", "name") == []
+
+
+def test_a_page_and_its_files_are_ones_own(ann: Person, bob: Person) -> None:
     ann.post("/sdapi/v1/options", localization="zh_CN")
-    theirs, mine = f"/page/{root(ann)}", f"/page/{root(bob)}"
+    theirs, mine = page_of(ann), page_of(bob)
     assert theirs != mine
     assert "文生图" in ann.http.get(f"{theirs}/config").text  # ann's language
     assert "文生图" not in bob.http.get(f"{mine}/config").text

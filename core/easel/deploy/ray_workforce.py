@@ -167,9 +167,11 @@ class RayWorkforce:
 
         from easel.deploy.ray_replica import deployment
 
-        application = deployment(self._opening, self._program, self.scale, first=self._handle is None)
-        try:
-            self._handle = serve.run(application, name=self._settings.service_name, route_prefix=None)
+        first = self._handle is None
+        application = deployment(self._opening, self._program, self.scale, first=first)
+        target = serve.RunTarget(application, name=self._settings.service_name, route_prefix=None)
+        try:  # later nobody waits: a replica that is one too many may have work for a long time
+            (self._handle,) = serve.run_many([target], wait_for_applications_running=first)
         except (RuntimeError, TimeoutError) as error:
             raise SettingsError(f"Ray Serve could not deploy the workers: {error}") from error
         each = max(self._settings.max_jobs_in_flight, math.ceil(self.scale.backlog))

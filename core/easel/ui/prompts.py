@@ -82,15 +82,23 @@ def build_prompts(page: Page, kind: str) -> Prompts:
 def _connect_styles(
     page: Page, texts: tuple[gr.Textbox, gr.Textbox, gr.Dropdown], save: gr.Button, away: gr.Button
 ) -> None:
-    """Save and delete styles, which everybody has; the list is read anew when it is opened."""
+    """Save and delete styles; the list is read anew when it is opened.
+
+    They are everybody's, for operators to change, but where each user has a data folder of their own.
+    """
     settings, styles = page.app.settings, texts[2]
+    shared = page.app.accounts is None or bool(settings.styles_file)
+
+    def refuse(request: gr.Request) -> None:
+        if shared:
+            refuse_user_unless_operator(page.user(request))
 
     def listed(**more: Any) -> Any:
         return gr.Dropdown(choices=choices.styles(page.app), **more)
 
     def keep(prompt: str, negative: str, names: list[str], request: gr.Request) -> Any:
         try:
-            refuse_user_unless_operator(page.user(request))
+            refuse(request)
             if len(names) != 1:
                 raise BadRequest(page.text("Type one name into the list of styles first"))
             save_style(settings, Style(names[0].strip(), prompt, negative))
@@ -101,7 +109,7 @@ def _connect_styles(
 
     def forget(names: list[str], request: gr.Request) -> Any:
         try:
-            refuse_user_unless_operator(page.user(request))
+            refuse(request)
             for name in names:
                 delete_style(settings, name)
         except EaselError as error:

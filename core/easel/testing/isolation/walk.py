@@ -174,16 +174,16 @@ class Walk:
         session, heard = secrets.token_hex(6), dict[str, tuple[Asked, bytearray]]()
         for asked in calls:
             answer = self.stranger.http.post(asked.path, json={**asked.body, "session_hash": session})
-            if (event := answer.json().get("event_id")) is None:
-                self._look(route, asked, answer.content, answer.status_code)
+            if answer.status_code == 200:
+                heard[answer.json()["event_id"]] = asked, bytearray()
             else:
-                heard[event] = asked, bytearray()
+                self._look(route, asked, answer.content, answer.status_code)
         left, query = set(heard), {"session_hash": session}
         with suppress(httpx.HTTPError), self.stranger.http.stream(
             "GET", f"{own}/gradio_api/queue/data", params=query, timeout=httpx.Timeout(30, read=3 * _PATIENCE)
         ) as stream:  # fmt: skip
             for line in stream.iter_lines() if left else ():
-                message = json.loads(line.removeprefix("data:") or "{}")
+                message = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
                 if (event := message.get("event_id")) in heard:
                     heard[event][1].extend(line.encode())
                 if message.get("msg") == "process_completed":
