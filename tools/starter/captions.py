@@ -43,6 +43,10 @@ COLOUR_ONLY = tuple(f"{colour} background" for colour in COLOURS)
 SMALL_WORDS = ("small", "tiny", "little")
 GIANT_WORDS = ("giant", "huge", "big")
 BETWEEN = (" and ", " and ", " next to ")
+COLOUR_SAID, WHITE_SAID = 0.93, 0.3
+"""Shares of the captions that name the background. So a prompt without one mostly means white, and a negative prompt
+can still forbid it: if all other colours were named, nothing would be left.
+"""
 START, END, UNKNOWN = 49406, 49407, -1
 LENGTH = 77
 WORDS = 16
@@ -89,7 +93,7 @@ def caption(draw: random.Random, names: list[tuple[str, str]], scene: Scene) -> 
     else:
         name = draw.choice(names[scene.subjects[0]])
         text = draw.choice(OPENINGS).format(a=with_article(name, True).split()[0]) + name
-    if scene.colour or draw.random() < 0.35:
+    if draw.random() < (COLOUR_SAID if scene.colour else WHITE_SAID):
         phrase = draw.choice(COLOUR_PHRASES).format(colour)
         if draw.random() < 0.1:
             return f"{phrase.removeprefix(' on a ').removeprefix(' with a ').removeprefix(', ')}, {text}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -18,7 +17,7 @@ from easel.ui.markup import Html, tag
 if TYPE_CHECKING:
     from easel.extensions.form import FormField
 
-_SCRIPT = resources.files(__package__).joinpath("form.js").read_text("utf-8")
+_LOADED = "easel.form(element, props, trigger, watch, upload);  // 'act': gradio finds the event here"
 _WRITE = "element.innerHTML = "  # no template of gradio's, which would be made anew at every change
 _SHORT = 24  # characters of choices that are shown beside each other
 
@@ -28,7 +27,7 @@ def form_component(html: Html, elem_id: str) -> Any:
     return gr.HTML(
         {},  # any JSON is a value to it
         html_template="",
-        js_on_load=f"{_WRITE}{json.dumps(tag('form', html), ensure_ascii=False)};\n{_SCRIPT}",
+        js_on_load=f"{_WRITE}{json.dumps(tag('form', html), ensure_ascii=False)};\n{_LOADED}",
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes="easel-html easel-controls",

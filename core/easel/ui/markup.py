@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -20,7 +19,7 @@ from easel.errors import EaselError
 if TYPE_CHECKING:
     from easel.extensions.form import FormField
 
-_SCRIPT = resources.files(__package__).joinpath("markup.js").read_text("utf-8")
+_LOADED = "easel.markup(element, trigger, watch);  // 'act' 'reload' 'opened' 'tick': gradio finds the events here"
 
 
 class Html(str):
@@ -31,7 +30,7 @@ class Html(str):
 
 def live(html: str = "", *, elem_id: str) -> Any:
     """A component that shows HTML and has the events `act`, `reload`, `opened`, `tick`."""
-    return gr.HTML(html, js_on_load=_SCRIPT, apply_default_css=False, elem_id=elem_id, elem_classes="easel-html")
+    return gr.HTML(html, js_on_load=_LOADED, apply_default_css=False, elem_id=elem_id, elem_classes="easel-html")
 
 
 def tag(name: str, /, *parts: object, **attributes: object) -> Html:

@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 TABS = ("txt2img", "img2img", "extras", "png_info")
 LAST_TABS = ("jobs", "usage", "settings", "extensions")  # after those of extensions
 _MARGINS = "<style>.gradio-container > .main.fillable { padding: 2px 4px !important; }</style>"  # `css` cannot reach it
+_SCRIPTS, _STYLES = ("page.js", "markup.js", "form.js"), ("page.css", "markup.css")
 _CACHE = (3600, 24 * 3600)  # every hour, files of events go that are older than a day
 
 
@@ -239,7 +240,7 @@ def _extension_tab(page: Page, owned: Owned) -> None:
 def _served(blocks: gr.Blocks, theme: str | None, language: str) -> App:
     """`theme`: light, dark, None for what the browser prefers."""
     files = resources.files(__package__)
-    script = files.joinpath("page.js").read_text("utf-8")
+    script, css = ("".join(files.joinpath(name).read_text("utf-8") for name in names) for names in (_SCRIPTS, _STYLES))
     blocks.queue(default_concurrency_limit=None, api_open=False)
     outer = FastAPI()
     gr.mount_gradio_app(
@@ -254,7 +255,7 @@ def _served(blocks: gr.Blocks, theme: str | None, language: str) -> App:
         mcp_server=False,
         pwa=False,
         theme=_theme(),
-        css="".join(files.joinpath(name).read_text("utf-8") for name in ("page.css", "markup.css")),
+        css=css,
         head=f"{_MARGINS}<script>{spoken(language)}\nwindow.easelTheme = {json.dumps(theme)};\n{script}</script>",
     )
     mounted = outer.router.routes[-1]
