@@ -184,17 +184,15 @@ class Page:
             if place is None:
                 one.button.visible = False
                 continue
-            event = one.button.click(
-                _put(one.fn, one.fill, place),
+            opened = [(self.tabs, place.tab), *([place.inner] if place.inner else [])]
+            one.button.click(
+                _put(one.fn, one.fill, place, [tab for _, tab in opened]),
                 list(one.inputs),
-                place.outputs([name for name in one.fill if name in place.names]),
+                [*place.outputs([name for name in one.fill if name in place.names]), *(tabs for tabs, _ in opened)],
                 js=one.js,
                 show_progress="hidden",
                 api_visibility="private",
             )
-            opened = [(self.tabs, place.tab), *([place.inner] if place.inner else [])]
-            tabs, ids = zip(*opened, strict=True)
-            event.success(_selecting(ids), None, list(tabs), show_progress="hidden", api_visibility="private")
 
 
 def make_page(app: Easel, reload: Callable[[], None]) -> App:
@@ -280,21 +278,18 @@ def _as_given(*values: Any) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def _put(fn: Callable[..., Any], fill: Sequence[str], place: Place) -> Callable[..., Any]:
-    """`fn`, whose values go to the components of the place; it keeps its parameters, which gradio reads."""
+def _put(fn: Callable[..., Any], fill: Sequence[str], place: Place, open_: Sequence[str]) -> Callable[..., Any]:
+    """`fn`, whose values go to the components of the place, and open its tabs; gradio reads its parameters."""
 
     @wraps(fn)
     def put(*args: Any) -> Any:
         values = fn(*args)
         given = dict(zip(fill, values if len(fill) > 1 else (values,), strict=True))
-        return _as_given(*place.values({name: value for name, value in given.items() if name in place.names}))
+        filled = place.values({name: value for name, value in given.items() if name in place.names})
+        return [*filled, *(gr.Tabs(selected=one) for one in open_)]
 
     return put
 
 
 def _skipped(value: Any) -> bool:
     return isinstance(value, dict) and value.get("__type__") == "update"
-
-
-def _selecting(ids: Sequence[str]) -> Callable[[], Any]:
-    return lambda: _as_given(*(gr.Tabs(selected=one) for one in ids))
