@@ -84,6 +84,20 @@ def test_a_text_to_a_picture_and_back(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (status, found["verdict"]) == (2, "prevented") and "other weights: lora flat" in str(found["prevented_by"])
 
 
+def test_settings_of_extensions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EASEL_EXT_BEAUTIFUL_PROMPT__MODEL", "mine")
+    file = made(tmp_path, "txt2img", "a cat")
+    receipt, *_ = read_receipt(opened(file)[0])
+    code = {one.name: one for one in receipt.extensions}
+    assert code["beautiful-prompt"].settings == {"model": "mine"} and not code["lora"].settings
+    monkeypatch.delenv("EASEL_EXT_BEAUTIFUL_PROMPT__MODEL")
+    status, found = verified(tmp_path, capsys, str(file))
+    assert (status, found["verdict"]) == (0, "bit-exact")
+    assert found["differences"] == ["extension beautiful-prompt: model the default, there mine"]
+
+
 def test_start_pictures_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start = tmp_path / "start.png"
     Image.fromarray(np.full((64, 64, 3), (200, 80, 30), np.uint8)).save(start)

@@ -87,7 +87,7 @@ class Easel:
         )
         self._quotas: Quotas | None = None
         if self.accounts is not None:
-            self._quotas = Quotas(self.accounts, self._home, lambda name: len(self.jobs.waiting(name)))
+            self._quotas = Quotas(self.accounts, self._folders, lambda name: len(self.jobs.waiting(name)))
         self.queue: QueueService | None = None
         if settings.edition == "api":
             files = data_files(settings)
@@ -252,8 +252,18 @@ class Easel:
         """Workers that take tasks now; one that will be started for a task counts."""
         return max(1, len(self.jobs.workers()))
 
-    def _home(self, name: str) -> Path:
-        return self.homes.settings_of(name).data_dir
+    def _folders(self, name: str) -> tuple[Path, Path]:
+        return self.homes.settings_of(name).data_dir, self.page_files / name
+
+    @property
+    def page_files(self) -> Path:
+        """Where files are that people gave to the page; with users, each one's below their name."""
+        return self.service.state_dir / "page"
+
+    def room(self, coming: int) -> None:
+        """Count bytes that the acting user's files grow by. Errors: DiskFull, when that is beyond their limit."""
+        if self._quotas is not None:
+            self._quotas.room(acting_user().name, coming)
 
     def files_for(self, user: User) -> ScopedFiles:
         """The files that this user may see and change: the data folder without what is not theirs."""

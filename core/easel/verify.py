@@ -152,16 +152,16 @@ def _differences(there: Receipt, here: Receipt) -> Iterator[str]:
         ("", there.machine, here.machine),
         ("noise rule ", there.noise, here.noise),
     ):
-        for name in dict.fromkeys((*before, *now)):
-            if before.get(name) != now.get(name):
-                yield f"{title}{name} {now.get(name, 'none')}, there {before.get(name, 'none')}"
+        yield from _unlike(title, before, now)
     codes = {one.name: one for one in here.extensions}
     for one in there.extensions:
         now_on = codes.get(one.name)
         if now_on is None:
             yield f"extension {one.name} is not on"
-        elif one.sha256 != now_on.sha256:
+            continue
+        if one.sha256 != now_on.sha256:
             yield f"extension {one.name} {now_on.version} has other code than {one.version} there"
+        yield from _unlike(f"extension {one.name}: ", one.settings, now_on.settings, "the default")
     weights = {(one.kind, one.name): one.sha256 for one in here.weights}
     for used in there.weights:
         found = weights.get((used.kind, used.name))
@@ -169,3 +169,9 @@ def _differences(there: Receipt, here: Receipt) -> Iterator[str]:
             yield f"{used.kind} {used.name} was not used"
         elif found != used.sha256:
             yield f"{used.kind} {used.name}: sha256 {found[:12] or 'unknown'}, there {used.sha256[:12] or 'unknown'}"
+
+
+def _unlike(title: str, before: Mapping[str, Any], now: Mapping[str, Any], unset: str = "none") -> Iterator[str]:
+    for name in dict.fromkeys((*before, *now)):
+        if before.get(name) != now.get(name):
+            yield f"{title}{name} {now.get(name, unset)}, there {before.get(name, unset)}"

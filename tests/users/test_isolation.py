@@ -206,3 +206,18 @@ def test_a_page_and_its_files_are_ones_own(ann: Person, bob: Person) -> None:
     assert bob.http.get(f"{mine}/gradio_api/file={sent}").status_code == 403
     event = {"fn_index": 0, "session_hash": "b", "data": [{"path": sent, "meta": {"_type": "gradio.FileData"}}]}
     assert bob.http.post(f"{mine}/gradio_api/run/predict", json=event).status_code == 403
+
+
+def test_what_the_page_was_given_counts_as_storage(cluster: Cluster) -> None:
+    from easel.users.account import Limits
+
+    dan, accounts = cluster.person("dan"), cluster.accounts()
+    try:
+        accounts.limit("dan", Limits(storage_mb=1))
+        page = page_of(dan)
+        half = {"files": ("a.png", b"x" * (600 << 10))}
+        assert dan.http.post(f"{page}/gradio_api/upload", files=half).status_code == 200
+        full = dan.http.post(f"{page}/gradio_api/upload", files=half)
+        assert full.status_code == 507 and "storage_mb" in full.json()["detail"]
+    finally:
+        accounts.close()

@@ -78,6 +78,7 @@ class Hooks:
     tabs: tuple[Owned, ...] = ()  # of the page, the same
     watch: Watch = field(default_factory=Watch)  # who is inside an extension's code, who fails
     folders: Mapping[str, Path] = field(default_factory=dict)  # of the extensions' code, by name
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what differs from the defaults, by name
     changes: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)  # what extensions may change; None: all
 
     @classmethod
@@ -112,6 +113,7 @@ class Hooks:
             face_restorers=_distinct("register_face_restorers", "FaceRestorer", bare.register_face_restorers()),
             watch=watch or Watch(),
             folders=MappingProxyType({one.name: one.folder for one in ordered}),
+            settings=MappingProxyType({one.name: _changed(one) for one in ordered}),
             changes=MappingProxyType({one.name: one.permissions.changes for one in ordered}),
         )
 
@@ -314,6 +316,13 @@ def _owned_script(owned: Owned) -> OwnedScript:
     if not isinstance(owned.value, Script):
         raise ExtensionError(owned.extension, "register_scripts", f"returned {owned.value!r}; allowed: Script")
     return OwnedScript(owned.extension, owned.value)
+
+
+def _changed(extension: Extension) -> Mapping[str, Any]:
+    if extension.settings is None:
+        return {}
+    values: dict[str, Any] = extension.settings.model_dump(mode="json", exclude_defaults=True)
+    return values
 
 
 def _distinct(hook: str, kind: str, registered: tuple[Owned, ...]) -> tuple[Owned, ...]:

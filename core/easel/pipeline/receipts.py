@@ -15,7 +15,7 @@ from easel.extensions.hooks import Hooks
 from easel.extensions.manifest import read_manifest
 from easel.models.fingerprints import Fingerprints
 from easel.values.job import Job
-from easel.values.receipt import Receipt, UsedCode, noise_rules, plain_request
+from easel.values.receipt import Receipt, UsedCode, noise_rules, plain, plain_request
 
 # Those that change pixels, those of our extensions among them.
 LIBRARIES = (
@@ -42,7 +42,7 @@ class Receipts:
         return Receipt(
             easel=easel.__version__,
             weights=self._engine.used(job),
-            extensions=tuple(self._used(name, folder) for name, folder in hooks.folders.items()),
+            extensions=tuple(self._used(name, folder, hooks) for name, folder in hooks.folders.items()),
             libraries=libraries(),
             machine=dict(self._engine.machine()),
             noise=noise_rules(job.request.options),
@@ -50,12 +50,14 @@ class Receipts:
             cut_short=job.cut_short,
         )
 
-    def _used(self, name: str, folder: Path) -> UsedCode:
+    def _used(self, name: str, folder: Path, hooks: Hooks) -> UsedCode:
         try:
             version = read_manifest(folder).version
         except EaselError:
             version = ""  # changed on disk since it was loaded
-        return UsedCode(name=name, version=version, sha256=self._code.get(folder))
+        return UsedCode(
+            name=name, version=version, sha256=self._code.get(folder), settings=plain(hooks.settings.get(name, {}))
+        )
 
 
 @cache

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 def page_of(app: Easel) -> PageMount:
     """The page of a service. Importing gradio takes seconds, so that happens with the first build."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would ask servers elsewhere; read when it is imported
-    files = app.service.state_dir / "page"
-    os.environ["GRADIO_TEMP_DIR"] = str(files)  # uploads and what is shown
+    os.environ["GRADIO_TEMP_DIR"] = str(app.page_files)  # uploads and what is shown
 
     def make() -> App:
         warnings.filterwarnings("ignore", "Couldn't find ffmpeg")  # for sounds, which the page has none of
@@ -30,5 +29,7 @@ def page_of(app: Easel) -> PageMount:
 
         return asyncio.run(in_a_loop())
 
-    mount = PageMount(make, apart=app.accounts is not None, shows=lambda: app.extensions.hooks, files=files)
+    mount = PageMount(
+        make, apart=app.accounts is not None, shows=lambda: app.extensions.hooks, files=app.page_files, room=app.room
+    )
     return mount

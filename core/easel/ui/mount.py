@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
@@ -68,13 +68,20 @@ class Build:
 class PageMount(BaseRoute):
     """The page as one route of the service. `make` builds a page, in a thread, for the acting user.
 
-    `apart`: each user has pages of their own; `shows` is what makes one out of date, `files` where theirs are kept.
+    `apart`: each user has pages of their own; `shows` is what makes one out of date, `files` where theirs are kept,
+    `room` says no to so many more bytes.
     """
 
     def __init__(
-        self, make: Callable[[], App], *, apart: bool = False, shows: Callable[[], object], files: Path
+        self,
+        make: Callable[[], App],
+        *,
+        apart: bool = False,
+        shows: Callable[[], object],
+        files: Path,
+        room: Callable[[int], None],
     ) -> None:
-        self._make, self._apart, self._shows, self._files = make, apart, shows, files
+        self._make, self._apart, self._shows, self._files, self._room = make, apart, shows, files, room
         self._opening = asyncio.Lock()
         self._builds: dict[str, Build] = {}
         self._lives: set[asyncio.Task[None]] = set()
@@ -160,7 +167,7 @@ class PageMount(BaseRoute):
         return (Match.FULL if ours and method in ("GET", "HEAD") else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a call of the page. Errors: NotFound, Forbidden, TooLarge."""
+        """Answer a call of the page. Errors: NotFound, Forbidden, TooLarge, DiskFull."""
         path = scope["path"]
         if path.startswith("/page/"):
             name, _, rest = path.removeprefix("/page/").partition("/")
@@ -175,7 +182,9 @@ class PageMount(BaseRoute):
         if rest.startswith("/assets/") and (asset := self._asset(rest.removeprefix("/assets/"))) is not None:
             await asset(scope, receive, send)
             return
-        if scope["method"] == "POST" and rest != "/gradio_api/upload":
+        if scope["method"] == "POST" and rest == "/gradio_api/upload":
+            await asyncio.to_thread(self._room, int(Headers(scope=scope).get("content-length", 0)))
+        elif scope["method"] == "POST":
             receive = _replay(await _checked(receive, self._own(build)))
         if rest.startswith(_FILE):
             _refuse_foreign(rest.removeprefix(_FILE), self._own(build))

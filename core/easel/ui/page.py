@@ -125,7 +125,7 @@ class Page:
     @property
     def uploads(self) -> Path:
         """Where files are that people gave to the page."""
-        return self.app.settings.state_dir / "page"
+        return self.app.page_files
 
     def user(self, request: gr.Request) -> User:
         """Whose event it is."""

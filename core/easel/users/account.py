@@ -20,7 +20,7 @@ class Limits:
     jobs_hour: int = 0
     jobs_day: int = 0
     work_day: int = 0  # megapixel-steps: pixels x steps / 1e6, of all pictures
-    storage_mb: int = 0  # of the user's folder
+    storage_mb: int = 0  # of the user's folder, and of what they gave to the page
 
     @property
     def in_words(self) -> str:

@@ -22,7 +22,7 @@ _LIMITS: Mapping[str, str] = {
     "jobs_hour": "jobs within an hour",
     "jobs_day": "jobs within a day",
     "work_day": "megapixel-steps within a day: pixels x steps / 1,000,000 of all pictures",
-    "storage_mb": "megabytes of the user's folder",
+    "storage_mb": "megabytes of the user's folder and uploads",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from easel.errors import DiskFull, JobRefused, TooLarge
@@ -21,11 +21,13 @@ _ASK = "an operator can raise it (easel users quota)"
 class Quotas:
     """Says no when a user would take more than their limits. Thread-safe.
 
-    `home` is a user's folder by name, `waiting` how many of their jobs are in line.
+    `folders` are where a user's files are, by name, `waiting` how many of their jobs are in line.
     """
 
-    def __init__(self, accounts: Accounts, home: Callable[[str], Path], waiting: Callable[[str], int]) -> None:
-        self._accounts, self._home, self._waiting = accounts, home, waiting
+    def __init__(
+        self, accounts: Accounts, folders: Callable[[str], Iterable[Path]], waiting: Callable[[str], int]
+    ) -> None:
+        self._accounts, self._folders, self._waiting = accounts, folders, waiting
         self._sums: dict[str, tuple[float, int]] = {}  # by user: when it was taken, bytes
         self._lock = threading.Lock()
 
@@ -60,7 +62,7 @@ class Quotas:
         with self._lock:
             taken, used = self._sums.get(name, (-_FRESH, 0))
         if time.monotonic() - taken >= _FRESH:
-            taken, used = time.monotonic(), _bytes_below(self._home(name))
+            taken, used = time.monotonic(), _bytes_below(self._folders(name))
         if used + coming >= account.limits.storage_mb << 20:
             raise DiskFull(
                 f"your limit storage_mb: your files take {used >> 20} of {account.limits.storage_mb} MB; {_ASK}"
@@ -80,8 +82,8 @@ def work_of(request: GenerationRequest) -> float:
     return round(one * request.image_count / 1e6, 6)
 
 
-def _bytes_below(folder: Path) -> int:
-    total, waiting = 0, [folder]
+def _bytes_below(folders: Iterable[Path]) -> int:
+    total, waiting = 0, list(folders)
     while waiting:
         try:
             with os.scandir(waiting.pop()) as found:

@@ -44,11 +44,12 @@ class UsedWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsedCode:
-    """An extension that was on; `sha256` is that of its folder's files."""
+    """An extension that was on; `sha256` is that of its folder's files, `settings` are those without their default."""
 
     name: str
     version: str
     sha256: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
