@@ -118,7 +118,8 @@ def test_a_service_lives(tmp_path: Path, run: Run) -> None:
     assert "Application shutdown complete" in (folder / "service.log").read_text()  # gently
     assert run("delete", "sd_async")[0] == 0
     assert run("list")[1] == ""
-    assert Path(saved).is_file()
+    storage = tmp_path / "root/storage/oss-bucket_data"
+    assert (storage / Path(saved).relative_to(tmp_path / "code/data-oss")).is_file()
 
 
 def test_a_service_that_cannot_start_says_why(tmp_path: Path, run: Run) -> None:
@@ -132,6 +133,26 @@ def test_a_service_that_cannot_start_says_why(tmp_path: Path, run: Run) -> None:
     assert "notes.txt" in said or "Not a directory" in said or "File exists" in said
     status, said = run("status", "broken", "--json")
     assert (status, json.loads(said)["state"]) == (1, "Failed")
+
+
+def test_a_mount_path_goes_with_its_last_service(tmp_path: Path, run: Run) -> None:
+    mount, own = tmp_path / "code" / "data-oss", tmp_path / "own"
+    mount.parent.mkdir()
+    mount.symlink_to(tmp_path / "gone")
+    (tmp_path / "notes.txt").write_text("no folder")
+    for name in ("first", "second"):  # neither can start, which is quick
+        file, _ = service_file(tmp_path, name, f"--state-dir {tmp_path}/notes.txt")
+        assert "Failed" in run("deploy", file)[1]
+    assert run("delete", "first")[0] == 0
+    assert mount.is_dir() and mount.is_symlink()
+    assert run("delete", "second")[0] == 0
+    assert not mount.is_symlink() and (tmp_path / "root/storage/oss-bucket_data").is_dir()
+    own.mkdir()
+    mount.symlink_to(own)
+    file, _ = service_file(tmp_path, "third")
+    status, said = run("deploy", file)
+    assert status == 2 and f"the mount path {mount} exists and is not" in said
+    assert mount.is_symlink()
 
 
 @pytest.mark.long

@@ -85,6 +85,7 @@ class Deployed:
     data_dir: str
     deadline: float  # seconds until it must answer
     buckets: tuple[BucketPlace, ...] = ()
+    links: tuple[str, ...] = ()  # mount paths that were made for it, or for another service that has them too
 
 
 def write_json(file: Path, value: object) -> None:
@@ -107,7 +108,9 @@ def read_deployed(folder: Path) -> Deployed:
     try:
         found = json.loads((folder / "deployed.json").read_text("utf-8"))
         buckets = tuple(BucketPlace(**one) for one in found.get("buckets", ()))
-        return Deployed(**found | {"flags": tuple(found["flags"]), "buckets": buckets})
+        return Deployed(
+            **found | {"flags": tuple(found["flags"]), "buckets": buckets, "links": tuple(found.get("links", ()))}
+        )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise EaselError(f"the record of service {folder.name!r} cannot be read; delete it and deploy again") from error
 

@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -75,11 +75,14 @@ class Services:
             if folder.exists():
                 raise Conflict(f"there is a service {plan.name!r} already; delete it first, or choose another name")
             self._refuse_taken_port(plan.settings)
+            ours = {str(one.path) for one in plan.mounts if not one.path.exists()} | self._links()
             mapping, told = self._mounted(plan.mounts)
+            links = tuple(str(one) for one in mapping if str(one) in ours and one.is_symlink())
             data = mapping[plan.data_dir] if plan.data_dir in mapping else folder / "data"
             try:
                 folder.mkdir(parents=True, mode=0o700)
-                deployed = replace(_deployed(plan, mapping, data, folder, deadline), buckets=self._buckets(plan))
+                deployed = _deployed(plan, mapping, data, folder, deadline)
+                deployed = replace(deployed, buckets=self._buckets(plan), links=links)
                 write_json(folder / "service.json", raw)
                 write_json(folder / "deployed.json", asdict(deployed))
                 if not plan.settings.no_auth and plan.edition != "cluster":  # whose users have their own
@@ -110,11 +113,18 @@ class Services:
             _start(folder)
 
     def delete(self, name: str) -> None:
-        """Stop it and remove its folder: log, queue and, where it has no storage, its pictures. Storages stay."""
+        """Stop it and remove its folder: log, queue and, where it has no storage, its pictures. Storages stay.
+
+        Links at mount paths go with the last service that has them.
+        """
         folder = self.folder(name)
         with self._changing():
             _stop(folder)
+            links = self._links()
             shutil.rmtree(folder)
+            for link in map(Path, links - self._links()):
+                if link.is_symlink():
+                    link.unlink()
 
     def scale(self, name: str, workers: int) -> None:
         """So many workers, at most where their number follows the backlog; 0 stops the service.
@@ -159,6 +169,14 @@ class Services:
         except OSError as error:
             raise Conflict(f"port {settings.bind_port} cannot be used: {error.strerror}") from error
 
+    def _links(self) -> set[str]:
+        """The mount paths that were made for services."""
+        found: set[str] = set()
+        for name in self.names():
+            with suppress(EaselError):  # a damaged record, which only deleting mends
+                found.update(self.deployed(name).links)
+        return found
+
     def _mounted(self, mounts: tuple[Mount, ...]) -> tuple[dict[Path, Path], list[str]]:
         """Where each mount path really is, and what to know of it."""
         mapping, told = {}, []
@@ -184,12 +202,14 @@ class Services:
         if not source.is_dir() and mount.kind == "local":
             raise BadRequest("there is no such folder", field="storage.local.path", value=mount.source)
         source.mkdir(parents=True, exist_ok=True)
-        if here.exists() or here.is_symlink():
-            if not (here.exists() and here.samefile(source)):
+        if here.exists():
+            if not here.samefile(source):
                 raise Conflict(f"the mount path {here} exists and is not {source}; choose another one")
             return here, told
         try:
             here.parent.mkdir(parents=True, exist_ok=True)
+            if here.is_symlink():
+                here.unlink()  # what it led to is gone
             here.symlink_to(source, target_is_directory=True)
         except OSError:
             return source, [*told, f"{here} cannot be made here: {source} is what requests and answers call {here}"]
