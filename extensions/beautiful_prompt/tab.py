@@ -74,14 +74,13 @@ def build(extension: BeautifulPrompt, app: Any, page: Any) -> None:
 
     inputs = [words, model, candidates, seed, *options.values()]
     outputs = [written, choice, prompt, negative, told]
-    gr.on([button.click, words.submit], generate, inputs, outputs, concurrency_limit=None, api_visibility="private")
-    choice.input(_chosen, [written, choice], [prompt, negative], show_progress="hidden", api_visibility="private")
+    gr.on([button.click, words.submit], generate, inputs, outputs, concurrency_limit=None)
+    choice.input(_chosen, [written, choice], [prompt, negative], show_progress="hidden")
     model.change(
         lambda name: next((one.missing for one in extension.models().values() if one.name == name), ""),
         model,
         missing,
         show_progress="hidden",
-        api_visibility="private",
     )
     for one, place in ((to_txt2img, "txt2img"), (to_img2img, "img2img")):
         page.send(one, to=place, fill=["prompt", "negative_prompt"], inputs=[prompt, negative], fn=_sent)

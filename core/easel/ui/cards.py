@@ -34,7 +34,7 @@ TITLES: Mapping[Kind, str] = {
 _TAGS: Mapping[Kind, str] = {"lora": "lora", "hypernetwork": "hypernet"}
 _PICTURES = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix in (".png", ".jpg", ".jpeg", ".webp"))
 _LARGEST_NOTE = 1 << 20  # bytes
-_PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ def _build_kind(page: Page, tab: str, kind: Kind) -> None:
             page.app.refresh_models()
         return show(asked.get("words", ""), int(asked.get("page", 0))), gr.skip()
 
-    shown.opened(show, None, shown, **_PRIVATE)
-    shown.act(act, None, [shown, page.checkpoint], trigger_mode="always_last", **_PRIVATE)
+    shown.opened(show, None, shown, **_QUIET)
+    shown.act(act, None, [shown, page.checkpoint], trigger_mode="always_last", **_QUIET)
 
 
 def _html(page: Page, kind: Kind, words: str, found: Shelf) -> Html:

@@ -140,7 +140,7 @@ class Page:
         js: str | None = None,
     ) -> None:
         """Call `fn` whenever somebody opens the page: what is built is the same for all of them."""
-        self.blocks.load(fn, list(inputs), list(outputs), js=js, show_progress="hidden", api_visibility="private")
+        self.blocks.load(fn, list(inputs), list(outputs), js=js, show_progress="hidden")
 
     def send(
         self,
@@ -175,7 +175,7 @@ class Page:
         if later:
             shown = ", ".join(["{__type__: 'update', visible: true}"] * len(later))
             js = f"() => [{shown}]" if len(later) > 1 else f"() => ({shown})"
-            tab.select(None, None, later, js=js, show_progress="hidden", queue=False, api_visibility="private")
+            tab.select(None, None, later, js=js, show_progress="hidden", queue=False)
 
     def link(self) -> None:
         """Connect the buttons, once all tabs are there; one whose place is not on this page disappears."""
@@ -191,7 +191,6 @@ class Page:
                 [*place.outputs([name for name in one.fill if name in place.names]), *(tabs for tabs, _ in opened)],
                 js=one.js,
                 show_progress="hidden",
-                api_visibility="private",
             )
 
 
@@ -213,6 +212,8 @@ def make_page(app: Easel, reload: Callable[[], None]) -> App:
         page.link()
         connect_pickers(page, blocks, refresh)
         gr.HTML(f"<template id='easel-titles'>{escape(json.dumps(page.titles))}</template>", visible="hidden")
+        for listener in blocks.fns.values():
+            listener.api_visibility = "private"  # programs have the service's own API
     return _served(blocks, app.settings.theme, str(app.options.get("localization")))
 
 

@@ -74,7 +74,7 @@ def connect_sizes(page: Page, panel: Panel, measured: Callable[..., tuple[int, i
             width, height = choices.native_size(found)
         return {"width": width, "height": height}
 
-    panel.form.act(size, [page.checkpoint, *start], panel.form, show_progress="hidden", api_visibility="private")
+    panel.form.act(size, [page.checkpoint, *start], panel.form, show_progress="hidden")
 
 
 def _sampling(words: Words, first: Mapping[str, Any]) -> Html:

@@ -70,10 +70,10 @@ def connect_pickers(page: Page, blocks: gr.Blocks, refresh: gr.Button) -> None:
         except EaselError as error:
             raise gr.Error(error.message) from error
 
-    blocks.load(now, None, pickers, show_progress="hidden", api_visibility="private")
-    refresh.click(look, None, pickers, api_visibility="private")
+    blocks.load(now, None, pickers, show_progress="hidden")
+    refresh.click(look, None, pickers)
     for one in pickers:
-        one.change(keep, pickers, None, show_progress="hidden", api_visibility="private")
+        one.change(keep, pickers, None, show_progress="hidden")
 
 
 def _vae(app: Easel) -> str:

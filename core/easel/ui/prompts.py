@@ -118,7 +118,6 @@ def _connect_styles(
 
     private: dict[str, Any] = {
         "show_progress": "hidden",
-        "api_visibility": "private",
     }  # queued: it has something to say
     save.click(keep, list(texts), styles, **private)
     away.click(forget, styles, styles, **private)
@@ -130,7 +129,7 @@ def _box(page: Page, name: str, label: str, placeholder: str) -> gr.Textbox:
     box = gr.Textbox(
         label=label, show_label=False, placeholder=placeholder, lines=3, max_lines=12, elem_id=name, container=False
     )
-    box.change(_counting(page.app), box, counter, trigger_mode="always_last", api_visibility="private", **QUIET)
+    box.change(_counting(page.app), box, counter, trigger_mode="always_last", **QUIET)
     return box
 
 

@@ -139,7 +139,7 @@ def _connect_previews(page: Page, component: Any, parts: Sequence[_Part]) -> Non
             raise failed(error) from None
         return {f"{part.form.prefix}preview": _data_url(result.images)}
 
-    component.act(preview, component, component, show_progress="hidden", api_visibility="private")
+    component.act(preview, component, component, show_progress="hidden")
 
 
 def _data_url(images: Sequence[Any]) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from easel.ui.page import Page
 
 START_PLACES = ("img2img", "inpaint", "sketch")
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
 
 
 @dataclass(frozen=True, slots=True)

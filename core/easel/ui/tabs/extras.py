@@ -82,4 +82,4 @@ def build(page: Page) -> None:
             yield [progress, gr.skip() if shown is None else shown, job_id]
 
     shown = [gallery.progress, gallery.pictures, gallery.job]
-    button.click(run, [picture, files, wishes], shown, show_progress="hidden", api_visibility="private")
+    button.click(run, [picture, files, wishes], shown, show_progress="hidden")

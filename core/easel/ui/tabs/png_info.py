@@ -65,7 +65,7 @@ def build(page: Page) -> None:
             raise gr.Error(error.message) from error
         return _told(page, found.infotext, found.items), found.infotext
 
-    picture.change(read, picture, [shown, text], show_progress="hidden", api_visibility="private")
+    picture.change(read, picture, [shown, text], show_progress="hidden")
 
 
 def _filling(page: Page, kind: Kind, picture: gr.Image, text: gr.Textbox, place: Place) -> dict[str, Any]:
