@@ -60,7 +60,7 @@ class Wishes(BaseModel):
     upscaling_crop: bool = Field(
         True, title="Crop to fit", description="cut what is over after reaching width and height"
     )
-    upscaler_1: str = Field("None", title="Upscaler", description="a name of /sdapi/v1/upscalers")
+    upscaler_1: str = Field("None", title="Upscaler", description="what makes the picture larger (/sdapi/v1/upscalers)")
     upscaler_2: str = Field("None", title="Second upscaler", description="a second one, mixed in")
     extras_upscaler_2_visibility: float = Field(
         0, title="Visibility of the second", ge=0, le=1, description="how much of the second counts"
