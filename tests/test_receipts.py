@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from easel.app import Easel
 from easel.cli import main
 from easel.imaging.encode import encode
 from easel.settings import read_settings
-from easel.values.receipt import CHUNK, read_receipt
+from easel.values.receipt import CHUNK, read_receipt, veiled
 from easel.verify import verify
 
 FAST = ["--steps", "3", "--width", "64", "--height", "64", "--seed", "5", "--reproducible"]
@@ -87,15 +88,18 @@ def test_a_text_to_a_picture_and_back(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_settings_of_extensions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EASEL_EXT_BEAUTIFUL_PROMPT__MODEL", "mine")
+    monkeypatch.setenv("EASEL_EXT_BEAUTIFUL_PROMPT__MODEL", "a-key-of-mine")
     file = made(tmp_path, "txt2img", "a cat")
-    receipt, *_ = read_receipt(opened(file)[0])
-    code = {one.name: one for one in receipt.extensions}
-    assert code["beautiful-prompt"].settings == {"model": "mine"} and not code["lora"].settings
+    text, _ = opened(file)
+    code = {one.name: one for one in read_receipt(text)[0].extensions}
+    told = f"sha256 {hashlib.sha256(b'a-key-of-mine').hexdigest()}"
+    assert code["beautiful-prompt"].settings == {"model": told} and not code["lora"].settings
+    assert "a-key-of-mine" not in text
+    assert veiled({"threshold": 0.9, "hosts": ["a"]}) == {"threshold": 0.9, "hosts": [veiled("a")]}
     monkeypatch.delenv("EASEL_EXT_BEAUTIFUL_PROMPT__MODEL")
     status, found = verified(tmp_path, capsys, str(file))
     assert (status, found["verdict"]) == (0, "bit-exact")
-    assert found["differences"] == ["extension beautiful-prompt: model the default, there mine"]
+    assert found["differences"] == [f"extension beautiful-prompt: model the default, there {told}"]
 
 
 def test_start_pictures_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

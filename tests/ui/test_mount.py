@@ -54,6 +54,11 @@ def test_gradios_own_ways_to_come_in_and_to_look_elsewhere_are_not_there(paged: 
         assert paged.client.post(root + path, json={}).status_code == 404, path
 
 
+def test_no_listener_is_offered_to_programs(paged: Paged) -> None:
+    told = paged.client.get(f"{paged.root()}/gradio_api/info").json()
+    assert told == {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+
 @pytest.fixture
 def elsewhere() -> Iterator[tuple[str, list[str]]]:
     """Another server, and what it was asked for."""

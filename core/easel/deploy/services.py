@@ -204,7 +204,7 @@ class Services:
         source.mkdir(parents=True, exist_ok=True)
         if here.exists():
             if not here.samefile(source):
-                raise Conflict(f"the mount path {here} exists and is not {source}; choose another one")
+                raise Conflict(f"the mount path {here} exists and is not {source}; remove it, or choose another one")
             return here, told
         try:
             here.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from easel.extensions.hooks import Hooks
 from easel.extensions.manifest import read_manifest
 from easel.models.fingerprints import Fingerprints
 from easel.values.job import Job
-from easel.values.receipt import Receipt, UsedCode, noise_rules, plain, plain_request
+from easel.values.receipt import Receipt, UsedCode, noise_rules, plain_request, veiled
 
 # Those that change pixels, those of our extensions among them.
 LIBRARIES = (
@@ -55,9 +55,8 @@ class Receipts:
             version = read_manifest(folder).version
         except EaselError:
             version = ""  # changed on disk since it was loaded
-        return UsedCode(
-            name=name, version=version, sha256=self._code.get(folder), settings=plain(hooks.settings.get(name, {}))
-        )
+        told = {key: veiled(value) for key, value in hooks.settings.get(name, {}).items()}
+        return UsedCode(name=name, version=version, sha256=self._code.get(folder), settings=told)
 
 
 @cache

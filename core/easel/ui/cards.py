@@ -34,7 +34,6 @@ TITLES: Mapping[Kind, str] = {
 _TAGS: Mapping[Kind, str] = {"lora": "lora", "hypernetwork": "hypernet"}
 _PICTURES = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix in (".png", ".jpg", ".jpeg", ".webp"))
 _LARGEST_NOTE = 1 << 20  # bytes
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +83,8 @@ def _build_kind(page: Page, tab: str, kind: Kind) -> None:
             page.app.refresh_models()
         return show(asked.get("words", ""), int(asked.get("page", 0))), gr.skip()
 
-    shown.opened(show, None, shown, **_QUIET)
-    shown.act(act, None, [shown, page.checkpoint], trigger_mode="always_last", **_QUIET)
+    shown.opened(show, None, shown, show_progress="hidden")
+    shown.act(act, None, [shown, page.checkpoint], trigger_mode="always_last", show_progress="hidden")
 
 
 def _html(page: Page, kind: Kind, words: str, found: Shelf) -> Html:

@@ -28,8 +28,6 @@ from easel.ui.start import Start, size_of
 if TYPE_CHECKING:
     from easel.ui.page import Page
 
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
@@ -92,16 +90,16 @@ def _connect(page: Page, tab: Generation) -> None:
         async for one in watch(page, job, begin):
             yield _updates(one)
 
-    prompts.generate.click(run, [*top, *forms, *pictures], shown, **_QUIET)
+    prompts.generate.click(run, [*top, *forms, *pictures], shown, show_progress="hidden")
     page.on_load(resume, [gallery.job], shown, js=f"() => easel.job('{kind}')")
     for button, what in ((prompts.interrupt, "interrupt"), (prompts.skip, "skip")):
-        button.click(_signalling(page, what), gallery.job, None, **_QUIET)
+        button.click(_signalling(page, what), gallery.job, None, show_progress="hidden")
     names = place.names
 
     def paste(text: str) -> Any:
         return place.values(dict.fromkeys(names) | pasted(page, kind, text))
 
-    prompts.paste.click(paste, prompts.prompt, place.outputs(names), **_QUIET)
+    prompts.paste.click(paste, prompts.prompt, place.outputs(names), show_progress="hidden")
 
     def measured(*values: Any) -> tuple[int, int]:
         assert tab.start is not None  # whose button it is

@@ -279,15 +279,15 @@ def _as_given(*values: Any) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def _put(fn: Callable[..., Any], fill: Sequence[str], place: Place, open_: Sequence[str]) -> Callable[..., Any]:
-    """`fn`, whose values go to the components of the place, and open its tabs; gradio reads its parameters."""
+def _put(fn: Callable[..., Any], fill: Sequence[str], place: Place, tabs: Sequence[str]) -> Callable[..., Any]:
+    """`fn`, whose values fill the place, opening its tabs; its parameters stay, since gradio reads them."""
 
     @wraps(fn)
     def put(*args: Any) -> Any:
         values = fn(*args)
         given = dict(zip(fill, values if len(fill) > 1 else (values,), strict=True))
         filled = place.values({name: value for name, value in given.items() if name in place.names})
-        return [*filled, *(gr.Tabs(selected=one) for one in open_)]
+        return [*filled, *(gr.Tabs(selected=one) for one in tabs)]
 
     return put
 

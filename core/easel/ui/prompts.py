@@ -116,12 +116,9 @@ def _connect_styles(
             raise failed(error) from None
         return listed(value=[])
 
-    private: dict[str, Any] = {
-        "show_progress": "hidden",
-    }  # queued: it has something to say
-    save.click(keep, list(texts), styles, **private)
-    away.click(forget, styles, styles, **private)
-    styles.focus(lambda: listed(), None, styles, **private)
+    save.click(keep, list(texts), styles, show_progress="hidden")  # queued, like the others: it has something to say
+    away.click(forget, styles, styles, show_progress="hidden")
+    styles.focus(lambda: listed(), None, styles, show_progress="hidden")
 
 
 def _box(page: Page, name: str, label: str, placeholder: str) -> gr.Textbox:

@@ -16,12 +16,12 @@ from PIL import Image as Pillow
 from easel.errors import BadRequest
 from easel.imaging.decode import open_picture
 from easel.ui.page import Place
+from easel.ui.prompts import QUIET
 
 if TYPE_CHECKING:
     from easel.ui.page import Page
 
 START_PLACES = ("img2img", "inpaint", "sketch")
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,10 @@ def _connect_modes(start: Start) -> None:
         mode, editor = str(tab.id), editors.get(str(tab.id))
         said = f"easel.mode('{mode}')"
         if editor is None:
-            tab.select(None, None, start.mode, js=f"() => {said}", **_QUIET)
+            tab.select(None, None, start.mode, js=f"() => {said}", **QUIET)
         else:
             js = f"() => [{said}, {{__type__: 'update', visible: true}}]"
-            tab.select(None, None, [start.mode, editor], js=js, **_QUIET)
+            tab.select(None, None, [start.mode, editor], js=js, **QUIET)
 
 
 def painted(layers: Sequence[Pillow.Image]) -> Pillow.Image | None:

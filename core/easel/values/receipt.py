@@ -44,7 +44,7 @@ class UsedWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsedCode:
-    """An extension that was on; `sha256` is that of its folder's files, `settings` are those without their default."""
+    """An extension that was on: `sha256` is of its folder's files, `settings` (`veiled`) those unlike the defaults."""
 
     name: str
     version: str
@@ -116,6 +116,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, str) and _hidden(value):
         return {"sha256": digest(value)}
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def veiled(value: Any) -> Any:
+    """A setting without its texts, which may be keys or paths: their hashes tell whether they are the same."""
+    if isinstance(value, Mapping):
+        return {str(key): veiled(found) for key, found in value.items()}
+    if isinstance(value, list):
+        return [veiled(found) for found in value]
+    return f"sha256 {hashlib.sha256(value.encode()).hexdigest()}" if isinstance(value, str) else value
 
 
 def filled(value: Any, pictures: Mapping[str, bytes]) -> Any:
