@@ -43,6 +43,12 @@ def submit(server: QueueServer, task_id: str) -> None:
         assert answer.read().decode().isdecimal() and answer.headers["X-Eas-Queueservice-Request-Id"]
 
 
+def left_in_sink(server: QueueServer) -> int:
+    address = f"{server.url}/api/predict/{server.service}/sink?_attrs_=true"
+    with urllib.request.urlopen(urllib.request.Request(address, headers={"Authorization": server.token})) as answer:
+        return int(json.load(answer)["stream.length"])
+
+
 @contextmanager
 def seed_loop(server: QueueServer, python: Path) -> Iterator[subprocess.Popen[str]]:
     """The loop of the documentation, which never ends."""
@@ -65,6 +71,10 @@ def test_the_loop_of_the_documentation_outlives_restarts(queue_server: QueueServ
 
         submit(queue_server, "before")
         assert next_result() == "before"
+        until = time.monotonic() + 20
+        while left_in_sink(queue_server):  # the service commits after it has sent: killed in between, it sends again
+            assert time.monotonic() < until
+            time.sleep(0.05)
         submit(queue_server, "across")  # accepted, and the server is gone
         queue_server.kill()
         time.sleep(1.5)  # the client tries again each second
