@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 from easel.api.infotext_fields import fields_of
 from easel.errors import EaselError, NotFound
 from easel.prompt.infotext import parse_infotext
+from easel.ui.markup import failed
 from easel.values.result import Result
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ def _sending(page: Page) -> Callable[..., Any]:
         """The picture `job/number` and what it was made from. Errors: gr.Error."""
         job_id, _, number = chosen.partition("/")
         if not job_id:
-            raise gr.Error(page.text("There is no picture yet"), duration=4)
+            raise failed(page.text("There is no picture yet"))
         try:
             image, pixels = picture_of(page.app, page.user(request), job_id, int(number or 0))
         except EaselError as error:
-            raise gr.Error(error.message) from error
+            raise failed(error) from error
         told = fields_of(parse_infotext(image.infotext)) if image.infotext else {}
         seed = int(told["seed"]) if "seed" in told else gr.skip()
         texts = told.get("prompt", gr.skip()), told.get("negative_prompt", gr.skip())

@@ -107,14 +107,14 @@ def given(fields: Sequence[FormField], values: Mapping[str, Any]) -> dict[str, A
             try:
                 value = json.loads(value or "null")
             except ValueError as error:
-                raise gr.Error(f"{one.label}: {error}", print_exception=False) from None
+                raise failed(f"{one.label}: {error}") from None
         read[one.name] = value
     return read
 
 
-def failed(error: EaselError) -> gr.Error:
-    """An error of ours as the page shows it."""
-    return gr.Error(error.message, print_exception=False)
+def failed(error: EaselError | str) -> gr.Error:
+    """What the page shows when something cannot be: an error of ours, or words for whoever is there."""
+    return gr.Error(error.message if isinstance(error, EaselError) else error, print_exception=False)
 
 
 def into_view(elem_id: str) -> str:

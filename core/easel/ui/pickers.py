@@ -13,6 +13,7 @@ import gradio as gr
 
 from easel.errors import EaselError, Forbidden
 from easel.ui import choices
+from easel.ui.markup import failed
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -68,7 +69,7 @@ def connect_pickers(page: Page, blocks: gr.Blocks, refresh: gr.Button) -> None:
         except Forbidden:
             pass  # it still goes along with this page's requests
         except EaselError as error:
-            raise gr.Error(error.message) from error
+            raise failed(error) from error
 
     blocks.load(now, None, pickers, show_progress="hidden")
     refresh.click(look, None, pickers)

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ def run(words: Sequence[str]) -> int:
               "It runs in a folder of its own; name the flags of your service (--filebrowser, --root-extensions,\n"
               "--extensions-path …), so that the same routes are walked.")  # fmt: skip
         return 0
-    found = prove(words)
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        found = prove(words)  # what strangers do wrong is no news here, but gradio prints it
     for walked in found:
         for crossing in walked.crossings:
             print(f"CROSSING {crossing}")
@@ -141,7 +143,7 @@ def _page(person: Person) -> str:
 @contextmanager
 def _running(settings: Settings) -> Iterator[_Service]:
     """The service, on a port of this machine, in this process."""
-    logging.getLogger("easel").setLevel(logging.CRITICAL)  # what strangers do wrong is no news here
+    logging.getLogger("easel").setLevel(logging.CRITICAL)
     app = Easel(settings, build=_build)
     page = page_for(app) if settings.page else None
     api = create_api(app, page.router() if page else None)

@@ -128,7 +128,7 @@ def _install(page: Page, shown: Any) -> None:
     def put(path: str | None, replace: bool, request: gr.Request) -> tuple[str, str]:
         _operator(page, request)
         if path is None:
-            raise gr.Error(page.text("Choose a file first."), print_exception=False)
+            raise failed(page.text("Choose a file first."))
         try:
             manifest, _ = install(Path(path), page.app.service.data_dir / "extensions", replace=replace)
         except EaselError as error:

@@ -15,6 +15,7 @@ from easel.ui.controls import form_component
 from easel.ui.forms import make_form
 from easel.ui.gallery import build_gallery
 from easel.ui.generate import failure, watch
+from easel.ui.markup import failed
 from easel.ui.page import Place
 from easel.values.request import GenerationRequest, Output, TaskCall
 
@@ -67,7 +68,7 @@ def build(page: Page) -> None:
         paths = several or ([one] if one else [])
         try:
             if not paths:
-                raise gr.Error(_("There is no picture to start from"))
+                raise failed(_("There is no picture to start from"))
             pictures = [base64.b64encode(Path(path).read_bytes()).decode("ascii") for path in paths]
             arguments = {**form.read(values), "pictures": pictures}
             task.parse(arguments)

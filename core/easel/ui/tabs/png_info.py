@@ -13,6 +13,7 @@ from easel.errors import EaselError
 from easel.imaging.decode import open_picture
 from easel.imaging.metadata import generation_data_of
 from easel.ui.generation import pasted
+from easel.ui.markup import failed
 from easel.ui.page import Place
 from easel.ui.panel import Kind
 
@@ -62,7 +63,7 @@ def build(page: Page) -> None:
             limit = page.app.settings.max_input_pixels
             found = generation_data_of(open_picture(Path(path).read_bytes(), max_pixels=limit))
         except EaselError as error:
-            raise gr.Error(error.message) from error
+            raise failed(error) from error
         return _told(page, found.infotext, found.items), found.infotext
 
     picture.change(read, picture, [shown, text], show_progress="hidden")
