@@ -130,9 +130,9 @@ def test_a_job_is_seen_after_the_page_is_loaded_again_and_can_be_cut_short(page:
 def test_a_lora_card_goes_into_the_prompt_and_out(page: Page) -> None:
     type_prompt(page, "cute dog")
     tab(page, "Lora")
-    card = page.locator("#txt2img_lora_cards .easel-card")
+    card = page.locator("#txt2img_cards .easel-card")
     expect(card).to_have_count(1)
-    search = page.locator("#txt2img_lora_cards").get_by_role("searchbox")
+    search = page.locator("#txt2img_cards").get_by_role("searchbox")
     search.fill("no such file")
     expect(card).to_have_count(0)
     search.fill("flat")
@@ -140,6 +140,12 @@ def test_a_lora_card_goes_into_the_prompt_and_out(page: Page) -> None:
     expect(page.locator("#txt2img_prompt textarea")).to_have_value("cute dog <lora:flat:1>")
     card.click()
     expect(page.locator("#txt2img_prompt textarea")).to_have_value("cute dog")
+    tab(page, "Checkpoints")
+    expect(search).to_have_value("")
+    expect(card).to_contain_text("starter")
+    tab(page, "Generation")
+    expect(card).to_be_hidden()
+    expect(page.locator("#txt2img_panel")).to_be_visible()
 
 
 @pytest.mark.long
@@ -154,7 +160,7 @@ def test_a_checkpoint_card_picks_it(opened: Opens, tiny_data: Path, tmp_path: Pa
         expect(picker).to_have_value(re.compile(r"^tiny\."))
         tab(page, "Checkpoints")
         for name in ("tiny2", "tiny", "tiny2"):
-            page.locator("#txt2img_checkpoint_cards").get_by_role("button", name=name, exact=True).click()
+            page.locator("#txt2img_cards").get_by_role("button", name=name, exact=True).click()
             expect(picker).to_have_value(re.compile(rf"^{name}\."))
         expect(opened(running.url).locator("#setting_sd_model_checkpoint input")).to_have_value(re.compile(r"^tiny2\."))
 

@@ -43,6 +43,10 @@ def test_a_style_is_saved_applied_and_deleted(page: Page, service: Service) -> N
     page.get_by_role("option", name="evening").click()
     page.click("#txt2img_style_delete")
     expect(page.locator("#txt2img_styles .token")).to_have_count(0)
+    page.click("#txt2img_clear_prompt")
+    for box in ("prompt", "neg_prompt"):
+        expect(page.locator(f"#txt2img_{box} textarea")).to_have_value("")
+        expect(page.locator(f"#txt2img_{box}_tokens")).to_have_text("0/75")  # the service has heard of it
     assert httpx.get(styles).json() == []
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from easel.options import rules
-from easel.ui.controls import _WRITE
 from easel.ui.localization import languages, texts_of, translator
+from easel.ui.markup import WRITES
 from easel.ui.tabs.settings import settings_form
 from easel.values.user import User
 
@@ -95,8 +95,8 @@ def texts_on_page(paged: Paged) -> Iterator[tuple[str, str]]:
             if not (name == "value" and (kind in ("dropdown", "textbox") or str(props.get(name)) in names)):
                 yield from ((where, text) for text in shown_in(props.get(name)))
         written, _, _ = str(props.get("js_on_load")).partition(";\n")
-        if written.startswith(_WRITE):  # a form
-            yield from ((where, text) for text in shown_in(json.loads(written.removeprefix(_WRITE))))
+        if written.startswith(WRITES):
+            yield from ((where, text) for text in shown_in(json.loads(written.removeprefix(WRITES))))
         if kind in ("radio", "checkboxgroup"):
             yield from ((where, str(title)) for title, _ in props["choices"])
 

@@ -188,19 +188,19 @@ def _typed(page: Page, number: int) -> float:
 
 def _searched(page: Page, number: int) -> float:
     """A LoRA among all, until its card is there alone."""
-    _tab("Lora", "#txt2img_lora_cards")(page, number)
-    page.locator("#txt2img_lora_cards .easel-card").first.wait_for()
+    _tab("Lora", "#txt2img_cards [data-cards]")(page, number)
+    page.locator("#txt2img_cards .easel-card").first.wait_for()
     found = _timed(
         page,
-        "const box = document.querySelector('#txt2img_lora_cards [type=search]'); "
+        "const box = document.querySelector('#txt2img_cards [type=search]'); "
         f"box.value = '{number:05}'; box.dispatchEvent(new Event('input', {{bubbles: true}}))",
-        "document.querySelectorAll('#txt2img_lora_cards .easel-card').length === 1",
+        "document.querySelectorAll('#txt2img_cards .easel-card').length === 1",
     )
     _timed(
         page,
-        "const box = document.querySelector('#txt2img_lora_cards [type=search]'); "
+        "const box = document.querySelector('#txt2img_cards [type=search]'); "
         "box.value = ''; box.dispatchEvent(new Event('input', {bubbles: true}))",
-        "document.querySelectorAll('#txt2img_lora_cards .easel-card').length > 1",
+        "document.querySelectorAll('#txt2img_cards .easel-card').length > 1",
     )
     return found
 

@@ -1,4 +1,4 @@
-"""Checkpoints, LoRAs, embeddings and hypernetworks as cards: searched and paged here, chosen in the browser.
+"""Checkpoints, LoRAs, embeddings and hypernetworks as cards: searched and paged here, chosen in `cards.js`.
 
 A click on a card writes its tag into the prompt (a second one takes it out again), or picks the checkpoint. Beside a
 file may lie its picture (`name.preview.png`, `name.png` …) and what A1111 keeps about it (`name.json`).
@@ -17,7 +17,8 @@ from zlib import crc32
 
 import gradio as gr
 
-from easel.ui.markup import Html, joined, live, tag
+from easel.ui.controls import tool
+from easel.ui.markup import Html, joined, scripted, tag
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from easel.ui.page import Page
 
 PAGE_SIZE = 24
+_SCRIPT = "easel.cards(element, props, trigger, watch);"
 TITLES: Mapping[Kind, str] = {
     "embedding": "Textual Inversion",
     "hypernetwork": "Hypernetworks",
@@ -63,17 +65,8 @@ def _holds(file: ModelFile, words: Sequence[str]) -> bool:
 
 
 def build_cards(page: Page, tab: str) -> None:
-    """One inner tab for each kind, filled when it is opened."""
-    for kind, title in TITLES.items():
-        with gr.Tab(page.text(title), id=f"{tab}_{kind}"):
-            _build_kind(page, tab, kind)
-
-
-def _build_kind(page: Page, tab: str, kind: Kind) -> None:
-    shown = live(elem_id=f"{tab}_{kind}_cards")
-
-    def show(words: str = "", at: int = 0) -> str:
-        return _html(page, kind, words, shelf(page.app, kind, words, at))
+    """A row of tabs, the first of which is what is built below it; behind the others one kind of cards."""
+    shown = scripted(_frame(page), _SCRIPT, elem_id=f"{tab}_cards", value="")
 
     def act(event: gr.EventData) -> tuple[Any, Any]:
         asked = event._data
@@ -81,33 +74,38 @@ def _build_kind(page: Page, tab: str, kind: Kind) -> None:
             return gr.skip(), asked["title"]
         if asked["act"] == "refresh":
             page.app.refresh_models()
-        return show(asked.get("words", ""), int(asked.get("page", 0))), gr.skip()
+        kind = asked["kind"]
+        return _html(page, kind, shelf(page.app, kind, asked["words"], int(asked["page"]))), gr.skip()
 
-    shown.opened(show, None, shown, show_progress="hidden")
     shown.act(act, None, [shown, page.checkpoint], trigger_mode="always_last", show_progress="hidden")
 
 
-def _html(page: Page, kind: Kind, words: str, found: Shelf) -> Html:
-    asked: dict[str, Any] = {"type": "button", "class_": "easel-small", "data_words": words}
+def _frame(page: Page) -> Html:
+    """What stays: tabs, the search, and where the cards will be."""
+
+    def tab(title: str, kind: str | None) -> Html:
+        attributes: dict[str, Any] = {"role": "tab", "type": "button", "aria_selected": str(kind is None).lower()}
+        return tag("button", page.text(title), data_kind=kind, **attributes)
+
+    tabs = tab("Generation", None), *(tab(title, kind) for kind, title in TITLES.items())
     bar = tag(
-        "div",  # the box has no value of its own: what is typed meanwhile stays
-        tag(
-            "input", type="search", placeholder=page.text("Search …"), aria_label=page.text("Search …"), data_words=True
-        ),
-        *(
-            tag("button", symbol, title=title, aria_label=title, data_act=act, data_page=at, **asked)
-            for symbol, title, act, at in (
-                ("‹", page.text("Earlier cards"), "turn", found.page - 1),
-                ("›", page.text("More cards"), "turn", found.page + 1),
-                ("↻", page.text("Look for new models"), "refresh", found.page),
-            )
-        ),
+        "div",
+        tag("input", type="search", placeholder=page.text("Search …"), aria_label=page.text("Search …")),
+        tool("‹", page.text("Earlier cards"), data_act="turn", data_by=-1),
+        tool("›", page.text("More cards"), data_act="turn", data_by=1),
+        tool("↻", page.text("Look for new models"), data_act="refresh"),
         class_="easel-bar-of-buttons",
     )
+    panel = tag("div", bar, tag("div", data_cards=True), role="tabpanel", hidden=True)
+    return joined([tag("div", *tabs, role="tablist", class_="easel-kinds"), panel])
+
+
+def _html(page: Page, kind: Kind, found: Shelf) -> Html:
     if not found.files:
-        return joined([bar, tag("p", page.text("Nothing found."), class_="easel-said")])
+        return tag("p", page.text("Nothing found."), class_="easel-said", data_page=0)
     cards = tag("div", *(_card(page, kind, file) for file in found.files), class_="easel-cards")
-    return joined([bar, cards, tag("p", f"{found.page + 1}/{found.pages} · {found.found}", class_="easel-said")])
+    told = tag("p", f"{found.page + 1}/{found.pages} · {found.found}", class_="easel-said", data_page=found.page)
+    return joined([cards, told])
 
 
 def _card(page: Page, kind: Kind, file: ModelFile) -> Html:

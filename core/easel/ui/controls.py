@@ -10,28 +10,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
-
-from easel.ui.markup import Html, tag
+from easel.ui.markup import Html, scripted, tag
 
 if TYPE_CHECKING:
     from easel.extensions.form import FormField
 
-_LOADED = "easel.form(element, props, trigger, watch, upload);  // 'act': gradio finds the event here"
-_WRITE = "element.innerHTML = "  # no template of gradio's, which would be made anew at every change
+_SCRIPT = "easel.form(element, props, trigger, watch, upload);"
 _SHORT = 24  # characters of choices that are shown beside each other
 
 
 def form_component(html: Html, elem_id: str) -> Any:
     """A component with the event `act`; its value is a mapping, empty until it was shown (then the defaults count)."""
-    return gr.HTML(
-        {},  # any JSON is a value to it
-        html_template="",
-        js_on_load=f"{_WRITE}{json.dumps(tag('form', html), ensure_ascii=False)};\n{_LOADED}",
-        apply_default_css=False,
-        elem_id=elem_id,
-        elem_classes="easel-html easel-controls",
-    )
+    return scripted(tag("form", html), _SCRIPT, elem_id=elem_id, value={}, class_="easel-controls")
 
 
 def row(*cells: Html, class_: str = "") -> Html:

@@ -50,14 +50,13 @@ class Generation:
 def build_generation(page: Page, kind: Kind, build_start: Callable[[Page], Start] | None = None) -> Generation:
     """The whole tab."""
     prompts = build_prompts(page, kind)
-    with gr.Tabs(elem_id=f"{kind}_inner", elem_classes="easel-inner-tabs"):
-        with gr.Tab(page.text("Generation"), id=f"{kind}_generation"), gr.Row(elem_classes="easel-work"):
-            with gr.Column(scale=1, min_width=320, elem_id=f"{kind}_settings", elem_classes="easel-settings"):
-                start = build_start(page) if build_start else None
-                panel = build_panel(page, kind)
-                scripts = build_scripts(page, kind)
-            gallery = build_gallery(page, kind)
-        build_cards(page, kind)
+    build_cards(page, kind)
+    with gr.Row(elem_classes="easel-work"):
+        with gr.Column(scale=1, min_width=320, elem_id=f"{kind}_settings", elem_classes="easel-settings"):
+            start = build_start(page) if build_start else None
+            panel = build_panel(page, kind)
+            scripts = build_scripts(page, kind)
+        gallery = build_gallery(page, kind)
     tab = Generation(panel=panel, prompts=prompts, gallery=gallery, scripts=scripts, start=start)
     _connect(page, tab)
     return tab
@@ -90,16 +89,16 @@ def _connect(page: Page, tab: Generation) -> None:
         async for one in watch(page, job, begin):
             yield _updates(one)
 
-    prompts.generate.click(run, [*top, *forms, *pictures], shown, show_progress="hidden")
+    prompts.actions.generate(run, [*top, *forms, *pictures], shown, show_progress="hidden")
     page.on_load(resume, [gallery.job], shown, js=f"() => easel.job('{kind}')")
-    for button, what in ((prompts.interrupt, "interrupt"), (prompts.skip, "skip")):
-        button.click(_signalling(page, what), gallery.job, None, show_progress="hidden")
+    for pressed, what in ((prompts.actions.interrupt, "interrupt"), (prompts.actions.skip, "skip")):
+        pressed(_signalling(page, what), gallery.job, None, show_progress="hidden")
     names = place.names
 
     def paste(text: str) -> Any:
         return place.values(dict.fromkeys(names) | pasted(page, kind, text))
 
-    prompts.paste.click(paste, prompts.prompt, place.outputs(names), show_progress="hidden")
+    prompts.actions.paste(paste, prompts.prompt, place.outputs(names), show_progress="hidden")
 
     def measured(*values: Any) -> tuple[int, int]:
         assert tab.start is not None  # whose button it is

@@ -2,7 +2,7 @@
    'act'    a click on [data-act], or a form with data-act that was sent, its fields in `values`
    'reload' the same for [data-reload]: make a new build of the page
    'opened' it came into view; 'tick': a second passed while it was in view
-   A field [data-words] says with every key what stands in it: 'act', as `words`.
+   A click on [data-event] is the event of that name.
    A field [data-filter] hides the [data-row] without its words; [data-pick] shows one [data-section] of several. */
 easel.markup = (element, trigger, watch) => {
   const one = (selector) => element.querySelector(selector);
@@ -32,6 +32,7 @@ easel.markup = (element, trigger, watch) => {
     const button = event.target.closest('button');
     if (button?.dataset.act && button.type !== 'submit') trigger('act', { ...button.dataset });
     if (button && 'reload' in button.dataset) trigger('reload', {});
+    if (button?.dataset.event) trigger(button.dataset.event, {});
     if (button?.dataset.pick) {
       picked = button.dataset.pick;
       const filter = one('[data-filter]');
@@ -47,7 +48,6 @@ easel.markup = (element, trigger, watch) => {
   });
   element.addEventListener('input', (event) => {
     if ('filter' in event.target.dataset) arrange();
-    if ('words' in event.target.dataset) trigger('act', { act: 'search', words: event.target.value });
   });
   watch('value', () => {
     for (const form of all('form')) {

@@ -1,8 +1,8 @@
 """HTML of ours on the page: lists and forms that gradio has no component for, and what they say to the service.
 
 `live(html)` is a component with the events of `markup.js`: `live(…).act(listener, …)` calls `listener(event)` with
-`event.act`, the other `data-` attributes of the button, and `event.values` of a form. Whatever is put into HTML goes
-through `tag` or `text`, which escape it.
+`event.act`, the other `data-` attributes of the button, and `event.values` of a form. `scripted(html)` is one whose
+HTML stays, with a script of its own. Whatever is put into HTML goes through `tag` or `text`, which escape it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from easel.errors import EaselError
 if TYPE_CHECKING:
     from easel.extensions.form import FormField
 
-_LOADED = "easel.markup(element, trigger, watch);  // 'act' 'reload' 'opened' 'tick': gradio finds the events here"
+_LOADED = "easel.markup(element, trigger, watch);"
+WRITES = "element.innerHTML = "
+_EVENTS = ("act", "reload", "opened", "tick")
 
 
 class Html(str):
@@ -28,9 +30,28 @@ class Html(str):
     __slots__ = ()
 
 
-def live(html: str = "", *, elem_id: str) -> Any:
-    """A component that shows HTML and has the events `act`, `reload`, `opened`, `tick`."""
-    return gr.HTML(html, js_on_load=_LOADED, apply_default_css=False, elem_id=elem_id, elem_classes="easel-html")
+def live(html: str = "", *, elem_id: str, events: Sequence[str] = ()) -> Any:
+    """A component that shows HTML and has the events `act`, `reload`, `opened`, `tick`, and `events` of its own."""
+    script = _LOADED + _named([*_EVENTS, *events])
+    return gr.HTML(html, js_on_load=script, apply_default_css=False, elem_id=elem_id, elem_classes="easel-html")
+
+
+def scripted(html: Html, script: str, *, elem_id: str, value: Any = None, class_: str = "") -> Any:
+    """A component that begins with HTML and is `script`'s from then on; any JSON is a value. It has the event `act`."""
+    written = json.dumps(html, ensure_ascii=False)
+    return gr.HTML(
+        value,
+        html_template="",  # gradio's would be made anew at every change
+        js_on_load=f"{WRITES}{written};\n{script}{_named(['act'])}",
+        apply_default_css=False,
+        elem_id=elem_id,
+        elem_classes=f"easel-html {class_}".rstrip(),
+    )
+
+
+def _named(events: Sequence[str]) -> str:
+    """Where gradio finds which events there are."""
+    return f"  // {' '.join(map(repr, events))}"
 
 
 def tag(name: str, /, *parts: object, **attributes: object) -> Html:

@@ -81,6 +81,13 @@ const easel = (() => {
     box.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
+  const promptBox = (kind, negative) => byId(negative ? `${kind}_neg_prompt` : `${kind}_prompt`).querySelector("textarea");
+
+  function write(box, text) {
+    box.value = text;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
   // -- keys
 
   function visibleKind() {
@@ -121,6 +128,8 @@ const easel = (() => {
     else if (event.target.matches(".easel-stage img")) enlarge(event.target.closest(".easel-gallery"));
     const card = event.target.closest(".easel-card[data-insert]");
     if (card) insert(card);
+    const kind = event.target.closest("[data-empties]")?.dataset.empties;
+    if (kind) for (const negative of [false, true]) write(promptBox(kind, negative), "");
   });
 
   // -- a picture dropped on a prompt: its generation data
@@ -134,14 +143,13 @@ const easel = (() => {
     const place = promptOf(event), file = event.dataTransfer?.files[0];
     if (!place || !file) return;
     event.preventDefault();
-    const kind = place.id.split("_")[0], box = byId(`${kind}_prompt`).querySelector("textarea");
+    const kind = place.id.split("_")[0], box = promptBox(kind);
     const read = new FileReader();
     read.onload = async () => {
       const asked = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ image: read.result }) };
       const answer = await fetch("sdapi/v1/png-info", asked).then((one) => one.ok ? one.json() : {}, () => ({}));
       if (!answer.info) return warn(place, titles()["easel-no-data"]);
-      box.value = answer.info;
-      box.dispatchEvent(new Event("input", { bubbles: true }));
+      write(box, answer.info);
       setTimeout(() => byId(`${kind}_paste`).click(), 50);  // gradio has the text by then
     };
     read.readAsDataURL(file);
@@ -160,11 +168,10 @@ const easel = (() => {
 
   function insert(card) {
     const kind = card.closest("[id$=_cards]")?.id.split("_")[0] ?? visibleKind(), words = card.dataset.insert;
-    const box = byId(card.dataset.negative ? `${kind}_neg_prompt` : `${kind}_prompt`).querySelector("textarea");
+    const box = promptBox(kind, card.dataset.negative);
     const text = box.value, at = text.indexOf(words);
     const left = at < 0 ? null : text.slice(0, at).replace(/,? $/, "") + text.slice(at + words.length);
-    box.value = left ?? (text && !text.endsWith(" ") ? `${text} ${words}` : text + words);
-    box.dispatchEvent(new Event("input", { bubbles: true }));
+    write(box, left ?? (text && !text.endsWith(" ") ? `${text} ${words}` : text + words));
     card.classList.toggle("used", left === null);
   }
 

@@ -12,7 +12,6 @@ What tabs share is the `Page`:
 - `page.places["txt2img"] = Place(tab="txt2img", parts={"prompt": …})`: what others may fill; a tab says so when built.
 - `page.send(button, to="txt2img", fill=["prompt"], inputs=[box])`: a click fills the place and opens its tab, which may
   be built later.
-- `page.tool("↙", "txt2img_paste", title)`: a small button with a title that is shown when the mouse rests on it.
 - `page.checkpoint`, `page.vae`: the pickers on top.
 - `page.on_load(fn, inputs, outputs)`: for whoever opens the page; what is built is the same for everybody.
 - `page.reload()`: makes a new build of the page and waits for it; whoever loads the page from then on gets it (call it
@@ -51,7 +50,7 @@ log = logging.getLogger(__name__)
 TABS = ("txt2img", "img2img", "extras", "png_info")
 LAST_TABS = ("jobs", "usage", "settings", "extensions")  # after those of extensions
 _MARGINS = "<style>.gradio-container > .main.fillable { padding: 2px 4px !important; }</style>"  # `css` cannot reach it
-_SCRIPTS, _STYLES = ("page.js", "markup.js", "form.js"), ("page.css", "markup.css")
+_SCRIPTS, _STYLES = ("page.js", "markup.js", "form.js", "cards.js"), ("page.css", "markup.css")
 _CACHE = (3600, 24 * 3600)  # every hour, files of events go that are older than a day
 
 
@@ -116,11 +115,6 @@ class Page:
     titles: dict[str, str] = field(default_factory=dict)
     _links: list[_Link] = field(default_factory=list)
     _kinds: set[type] = field(default_factory=set)  # of the components that the page begins with
-
-    def tool(self, symbol: str, elem_id: str, title: str) -> gr.Button:
-        """A small button; `title` (English) says what it does."""
-        self.titles[elem_id] = self.text(title)
-        return gr.Button(symbol, elem_id=elem_id, elem_classes="easel-tool", scale=0, min_width=40, size="sm")
 
     @property
     def uploads(self) -> Path:

@@ -17,12 +17,21 @@ from easel.prompt.styles import Style, delete_style, finished, save_style, style
 from easel.prompt.syntax import extract_networks
 from easel.prompt.tokenizer import ClipTokenizer
 from easel.ui import choices
-from easel.ui.markup import failed
+from easel.ui.controls import tool
+from easel.ui.markup import Html, failed, joined, live, tag
 
 if TYPE_CHECKING:
     from easel.app import Easel
     from easel.ui.page import Page
 
+ACTIONS = ("generate", "interrupt", "skip", "paste", "style_apply", "style_save", "style_delete")
+_TOOLS = (
+    ("paste", "↙", "Read generation data from the prompt into the page"),
+    ("clear_prompt", "✕", "Clear the prompts"),
+    ("style_apply", "✎", "Write the chosen styles into the prompts"),
+    ("style_save", "+", "Save the prompts as the style whose name is typed below"),
+    ("style_delete", "−", "Delete the chosen styles"),
+)
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
 
 
@@ -33,10 +42,8 @@ class Prompts:
     prompt: gr.Textbox
     negative: gr.Textbox
     styles: gr.Dropdown
-    generate: gr.Button
-    interrupt: gr.Button
-    skip: gr.Button
-    paste: gr.Button
+    actions: Any
+    """Buttons; its events are `ACTIONS`."""
 
 
 def build_prompts(page: Page, kind: str) -> Prompts:
@@ -49,18 +56,7 @@ def build_prompts(page: Page, kind: str) -> Prompts:
             )
             negative = _box(page, f"{kind}_neg_prompt", _("Negative prompt"), _("Negative prompt"))
         with gr.Column(scale=1, min_width=240, elem_classes="easel-doing"):
-            with gr.Row(elem_classes="easel-row easel-go"):
-                generate = gr.Button(_("Generate"), variant="primary", elem_id=f"{kind}_generate")
-                interrupt = gr.Button(
-                    _("Interrupt"), variant="stop", elem_id=f"{kind}_interrupt", elem_classes="easel-stop"
-                )
-                skip = gr.Button(_("Skip"), variant="secondary", elem_id=f"{kind}_skip", elem_classes="easel-stop")
-            with gr.Row(elem_classes="easel-row easel-toolrow"):
-                paste = page.tool("↙", f"{kind}_paste", "Read generation data from the prompt into the page")
-                clear = page.tool("✕", f"{kind}_clear_prompt", "Clear the prompts")
-                apply = page.tool("✎", f"{kind}_style_apply", "Write the chosen styles into the prompts")
-                save = page.tool("+", f"{kind}_style_save", "Save the prompts as the style whose name is typed below")
-                away = page.tool("−", f"{kind}_style_delete", "Delete the chosen styles")
+            actions = live(_buttons(_, kind), elem_id=f"{kind}_actions", events=ACTIONS)
             styles = gr.Dropdown(
                 choices.styles(page.app),
                 value=[],
@@ -73,20 +69,33 @@ def build_prompts(page: Page, kind: str) -> Prompts:
                 elem_classes="easel-styles",
             )
     page.titles["easel-no-data"] = _("There are no generation data in it.")
-    clear.click(None, None, [prompt, negative], js="() => ['', '']", **QUIET)
-    apply.click(_applying(page.app), [prompt, negative, styles], [prompt, negative, styles], **QUIET)
-    _connect_styles(page, (prompt, negative, styles), save, away)
-    return Prompts(prompt, negative, styles, generate, interrupt, skip, paste)
+    prompts = Prompts(prompt, negative, styles, actions)
+    _connect_styles(page, prompts)
+    return prompts
 
 
-def _connect_styles(
-    page: Page, texts: tuple[gr.Textbox, gr.Textbox, gr.Dropdown], save: gr.Button, away: gr.Button
-) -> None:
-    """Save and delete styles; the list is read anew when it is opened.
+def _buttons(words: Callable[[str], str], kind: str) -> Html:
+    """Generate, in whose place are Interrupt and Skip while a job runs; below them the small ones."""
+
+    def large(action: str, title: str, class_: str) -> Html:
+        return tag("button", words(title), id=f"{kind}_{action}", type="button", class_=class_, data_event=action)
+
+    def small(action: str, symbol: str, title: str) -> Html:
+        does = {"data_empties": kind} if action == "clear_prompt" else {"data_event": action}
+        return tool(symbol, words(title), id=f"{kind}_{action}", **does)
+
+    stop = (large(title.lower(), title, "easel-stop") for title in ("Interrupt", "Skip"))
+    go = tag("div", large("generate", "Generate", "primary"), *stop, class_="easel-go")
+    return joined([go, tag("div", *(small(*one) for one in _TOOLS), class_="easel-smalls")])
+
+
+def _connect_styles(page: Page, prompts: Prompts) -> None:
+    """Apply, save and delete styles; the list is read anew when it is opened.
 
     They are everybody's, for operators to change, but where each user has a data folder of their own.
     """
-    settings, styles = page.app.settings, texts[2]
+    settings, styles = page.app.settings, prompts.styles
+    texts: list[Any] = [prompts.prompt, prompts.negative, styles]
     shared = page.app.accounts is None or bool(settings.styles_file)
 
     def refuse(request: gr.Request) -> None:
@@ -116,8 +125,9 @@ def _connect_styles(
             raise failed(error) from None
         return listed(value=[])
 
-    save.click(keep, list(texts), styles, show_progress="hidden")  # queued, like the others: it has something to say
-    away.click(forget, styles, styles, show_progress="hidden")
+    prompts.actions.style_apply(_applying(page.app), texts, texts, **QUIET)
+    prompts.actions.style_save(keep, texts, styles, show_progress="hidden")  # queued: it has something to say
+    prompts.actions.style_delete(forget, styles, styles, show_progress="hidden")
     styles.focus(lambda: listed(), None, styles, show_progress="hidden")
 
 
