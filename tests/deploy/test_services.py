@@ -155,6 +155,20 @@ def test_a_mount_path_goes_with_its_last_service(tmp_path: Path, run: Run) -> No
     assert mount.is_symlink()
 
 
+def test_a_deploy_that_is_refused_leaves_no_mount_path(tmp_path: Path, run: Run) -> None:
+    own, taken = tmp_path / "own", tmp_path / "taken"
+    own.mkdir()
+    taken.mkdir()
+    file, _ = service_file(tmp_path, "refused")
+    said = json.loads(file.read_text())
+    said["storage"].append({"local": {"path": str(own)}, "mount_path": str(taken)})
+    file.write_text(json.dumps(said))
+    status, answer = run("deploy", file)
+    assert status == 2 and f"the mount path {taken} exists and is not" in answer
+    assert not os.path.lexists(tmp_path / "code" / "data-oss")
+    assert taken.is_dir() and run("list")[1].strip() == ""
+
+
 @pytest.mark.long
 def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path, run: Run) -> None:
     file, port = service_file(tmp_path, "orphan", "--nowebui")

@@ -76,10 +76,10 @@ class Services:
                 raise Conflict(f"there is a service {plan.name!r} already; delete it first, or choose another name")
             self._refuse_taken_port(plan.settings)
             ours = {str(one.path) for one in plan.mounts if not one.path.exists()} | self._links()
-            mapping, told = self._mounted(plan.mounts)
-            links = tuple(str(one) for one in mapping if str(one) in ours and one.is_symlink())
-            data = mapping[plan.data_dir] if plan.data_dir in mapping else folder / "data"
             try:
+                mapping, told = self._mounted(plan.mounts)
+                links = tuple(str(one) for one in mapping if str(one) in ours and one.is_symlink())
+                data = mapping[plan.data_dir] if plan.data_dir in mapping else folder / "data"
                 folder.mkdir(parents=True, mode=0o700)
                 deployed = _deployed(plan, mapping, data, folder, deadline)
                 deployed = replace(deployed, buckets=self._buckets(plan), links=links)
@@ -91,12 +91,12 @@ class Services:
                     ) as out:
                         out.write((plan.token or secrets.token_urlsafe(32)) + "\n")
                 _start(folder)
-            except (OSError, UnicodeError) as error:
+            except (OSError, UnicodeError, EaselError) as error:
                 shutil.rmtree(folder, ignore_errors=True)
+                self._drop_links(ours)
+                if isinstance(error, EaselError):
+                    raise
                 raise EaselError(f"the service cannot be written to {folder}: {error}") from error
-            except EaselError:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
             return deployed, told
 
     def stop(self, name: str) -> None:
@@ -122,9 +122,7 @@ class Services:
             _stop(folder)
             links = self._links()
             shutil.rmtree(folder)
-            for link in map(Path, links - self._links()):
-                if link.is_symlink():
-                    link.unlink()
+            self._drop_links(links)
 
     def scale(self, name: str, workers: int) -> None:
         """So many workers, at most where their number follows the backlog; 0 stops the service.
@@ -176,6 +174,12 @@ class Services:
             with suppress(EaselError):  # a damaged record, which only deleting mends
                 found.update(self.deployed(name).links)
         return found
+
+    def _drop_links(self, links: set[str]) -> None:
+        """Remove those that no service has."""
+        for link in map(Path, links - self._links()):
+            if link.is_symlink():
+                link.unlink()
 
     def _mounted(self, mounts: tuple[Mount, ...]) -> tuple[dict[Path, Path], list[str]]:
         """Where each mount path really is, and what to know of it."""
