@@ -174,12 +174,13 @@ def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path, run: Run) -> 
     file, port = service_file(tmp_path, "orphan", "--nowebui")
     assert run("deploy", file)[0] == 0
     before = state(tmp_path, "orphan")
+    orphan = psutil.Process(before["service"]["pid"])
     os.kill(before["supervisor"]["pid"], signal.SIGKILL)
     time.sleep(0.5)
     assert "Failed" in run("status", "orphan")[1]
     assert run("scale", "orphan", 1)[0] == 0  # the orphan held the port
     assert state(tmp_path, "orphan")["service"]["pid"] != before["service"]["pid"]
-    assert not Path(f"/proc/{before['service']['pid']}").exists()
+    assert psutil.wait_procs([orphan], timeout=10)[0]  # init takes a moment to see it
     service = state(tmp_path, "orphan")["service"]["pid"]
     assert run("scale", "orphan", 2)[0] == 0
     until = time.monotonic() + 60
