@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from ..conftest import service
-from .looking import agreement, background_name, decoded, distances, encoded, painted, subject
+from .looking import agreement, background, background_name, decoded, distances, encoded, painted, subject
 
 STARTER = Path(str(files("easel"))) / "starter"
 
@@ -45,6 +45,15 @@ def test_the_words_are_in_the_picture(client: TestClient, car: Image.Image) -> N
     assert (subject(car), background_name(car)) == ("car", "blue")
     owl = drawn(client, "an owl on a pink background")
     assert (subject(owl), background_name(owl)) == ("owl", "pink")
+
+
+def test_a_negative_prompt_takes_the_white_away(client: TestClient) -> None:
+    pictures = [
+        drawn(client, "a tiger", cfg_scale=5, negative_prompt=negative) for negative in ("", "white background")
+    ]
+    assert [subject(one) for one in pictures] == ["tiger", "tiger"]
+    plain, negated = (float(background(one).min()) for one in pictures)
+    assert plain > 220 and negated < 170  # of 255, in the channel that has least
 
 
 def test_all_are_listed_on_a_fresh_installation(client: TestClient) -> None:

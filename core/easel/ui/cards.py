@@ -66,7 +66,7 @@ def _holds(file: ModelFile, words: Sequence[str]) -> bool:
 
 def build_cards(page: Page, tab: str) -> None:
     """A row of tabs, the first of which is what is built below it; behind the others one kind of cards."""
-    shown = scripted(_frame(page), _SCRIPT, elem_id=f"{tab}_cards", value="")
+    shown = scripted(_frame(page), _SCRIPT, elem_id=f"{tab}_cards")
 
     def act(event: gr.EventData) -> tuple[Any, Any]:
         asked = event._data
@@ -74,10 +74,12 @@ def build_cards(page: Page, tab: str) -> None:
             return gr.skip(), asked["title"]
         if asked["act"] == "refresh":
             page.app.refresh_models()
-        kind = asked["kind"]
-        return _html(page, kind, shelf(page.app, kind, asked["words"], int(asked["page"]))), gr.skip()
+        kind, words = asked["kind"], asked["words"]
+        found = shelf(page.app, kind, words, int(asked["page"]))
+        return {"kind": kind, "words": words, "page": found.page, "cards": _html(page, kind, found)}, gr.skip()
 
-    shown.act(act, None, [shown, page.checkpoint], trigger_mode="always_last", show_progress="hidden")
+    # not "always_last": gradio loses an event's data then
+    shown.act(act, None, [shown, page.checkpoint], trigger_mode="multiple", show_progress="hidden")
 
 
 def _frame(page: Page) -> Html:
@@ -91,8 +93,8 @@ def _frame(page: Page) -> Html:
     bar = tag(
         "div",
         tag("input", type="search", placeholder=page.text("Search …"), aria_label=page.text("Search …")),
-        tool("‹", page.text("Earlier cards"), data_act="turn", data_by=-1),
-        tool("›", page.text("More cards"), data_act="turn", data_by=1),
+        tool("‹", page.text("Earlier cards"), data_act="show", data_by=-1),
+        tool("›", page.text("More cards"), data_act="show", data_by=1),
         tool("↻", page.text("Look for new models"), data_act="refresh"),
         class_="easel-bar-of-buttons",
     )
@@ -102,9 +104,9 @@ def _frame(page: Page) -> Html:
 
 def _html(page: Page, kind: Kind, found: Shelf) -> Html:
     if not found.files:
-        return tag("p", page.text("Nothing found."), class_="easel-said", data_page=0)
+        return tag("p", page.text("Nothing found."), class_="easel-said")
     cards = tag("div", *(_card(page, kind, file) for file in found.files), class_="easel-cards")
-    told = tag("p", f"{found.page + 1}/{found.pages} · {found.found}", class_="easel-said", data_page=found.page)
+    told = tag("p", f"{found.page + 1}/{found.pages} · {found.found}", class_="easel-said")
     return joined([cards, told])
 
 
