@@ -74,9 +74,8 @@ def build_cards(page: Page, tab: str) -> None:
             return gr.skip(), asked["title"]
         if asked["act"] == "refresh":
             page.app.refresh_models()
-        kind, words = asked["kind"], asked["words"]
-        found = shelf(page.app, kind, words, int(asked["page"]))
-        return {"kind": kind, "words": words, "page": found.page, "cards": _html(page, kind, found)}, gr.skip()
+        found = shelf(page.app, asked["kind"], asked["words"], int(asked["page"]))
+        return asked | {"page": found.page, "cards": _html(page, asked["kind"], found)}, gr.skip()
 
     # not "always_last": gradio loses an event's data then
     shown.act(act, None, [shown, page.checkpoint], trigger_mode="multiple", show_progress="hidden")
