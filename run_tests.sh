@@ -42,7 +42,7 @@ browser() {
 case "${1:-all}" in
   check) check ;;
   test) shift; browser; exec python -m pytest "$@" ;;
-  --long) check; browser; exec python -m pytest "${both[@]}" --timeout 1800 ;;
+  --long) shift; check; browser; exec python -m pytest "${both[@]}" --timeout 1800 "$@" ;;
   all) check; browser; exec python -m pytest "${both[@]}" -m "not long" ;;
   *) echo "run_tests.sh: unknown word '$1' (check, test, --long)" >&2; exit 2 ;;
 esac
