@@ -18,7 +18,7 @@ from zlib import crc32
 import gradio as gr
 
 from easel.ui.controls import tool
-from easel.ui.markup import Html, joined, scripted, tag
+from easel.ui.markup import Html, failed, joined, scripted, tag
 
 if TYPE_CHECKING:
     from easel.app import Easel
@@ -72,10 +72,12 @@ def build_cards(page: Page, tab: str) -> None:
         asked = event._data
         if asked["act"] == "pick":
             return gr.skip(), asked["title"]
+        if (kind := asked["kind"]) not in TITLES:
+            raise failed(f"kind: {kind!r} has no cards; allowed: {', '.join(TITLES)}")
         if asked["act"] == "refresh":
             page.app.refresh_models()
-        found = shelf(page.app, asked["kind"], asked["words"], int(asked["page"]))
-        return asked | {"page": found.page, "cards": _html(page, asked["kind"], found)}, gr.skip()
+        found = shelf(page.app, kind, asked["words"], int(asked["page"]))
+        return asked | {"page": found.page, "cards": _html(page, kind, found)}, gr.skip()
 
     # not "always_last": gradio loses an event's data then
     shown.act(act, None, [shown, page.checkpoint], trigger_mode="multiple", show_progress="hidden")
