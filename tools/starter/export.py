@@ -47,14 +47,18 @@ def main() -> None:
     parser.add_argument("--version", type=int, required=True)
     arguments = parser.parse_args()
     state = torch.load(arguments.work / f"{arguments.name}.pt", weights_only=True)
-    words = torch.load(arguments.work / "text.pt", weights_only=True)
     unet = build_unet()
     unet.load_state_dict(state[arguments.weights])
     arguments.to.mkdir(parents=True)
     unet.to(torch.float16).save_pretrained(arguments.to / "unet")
-    whole_text_encoder(words["text"], words["rows"]).to(torch.float16).save_pretrained(arguments.to / "text_encoder")
+    text = arguments.work / "text.pt"
+    if text.exists():
+        words = torch.load(text, weights_only=True)
+        whole_text_encoder(words["text"], words["rows"]).to(torch.float16).save_pretrained(
+            arguments.to / "text_encoder"
+        )
     load_autoencoder(arguments.start / "vae").to(torch.float16).save_pretrained(arguments.to / "vae")
-    for folder in ("tokenizer", "scheduler"):
+    for folder in ("tokenizer", "scheduler", *([] if text.exists() else ["text_encoder"])):
         shutil.copytree(arguments.start / folder, arguments.to / folder)
     card = {
         "name": "starter",

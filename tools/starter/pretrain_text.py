@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from captions import COLOUR_ONLY, END, LENGTH, MAP, SHORT, WORDS, Scene, Vocabulary, caption, load_tokenizer
+from captions import COLOUR_ONLY, END, LENGTH, MAP, SHORT, UNKNOWN, WORDS, Scene, Vocabulary, caption, load_tokenizer
 from clock import Clock, learning_rate, write_state
 from latents import WORK, load_latents
 from maps import PATCH_CODES, PLACE_CODES, WHOLE_CODES, Maps
@@ -42,8 +42,8 @@ def start_from(folder: Path, model: CLIPTextModel, vocabulary: Vocabulary) -> No
     unknown = table[50]
     with torch.no_grad():
         for row, token in enumerate(vocabulary.rows):
-            if row and not torch.equal(table[token], unknown):
-                model.get_input_embeddings().weight[row] = table[token]
+            if token == UNKNOWN or not torch.equal(table[token], unknown):
+                model.get_input_embeddings().weight[row] = unknown if token == UNKNOWN else table[token]
 
 
 def targets(scenes: list[Scene], texts: list[str], nothing: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,13 +5,15 @@ and so can run beside pretrain_text.py; without, it goes on with the text encode
 
 The learning rate follows training time, not steps, so a busy machine gets fewer steps and still a finished schedule.
 SIGTERM (or Ctrl-C) saves and leaves; starting again with the same ``--work`` goes on. With a larger ``--minutes`` a
-finished run goes on from where the longer schedule has that time.
+finished run goes on from where the longer schedule has that time; with ``--go-on`` it needs nothing but the checkpoint
+folder that came of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
 import math
 import random
 from collections.abc import Callable
@@ -26,6 +28,7 @@ from diffusers import UNet2DConditionModel
 from latents import WORK, Latents, load_latents
 from maps import Maps
 from networks import TRAIN_STEPS, build_text_encoder, build_unet, noise_levels
+from pretrain_text import start_from
 from sampling import sample
 from scenes import Scenes
 from sheet import decode, draw_sheet
@@ -48,13 +51,20 @@ PREVIEW = (
 
 
 class Words:
-    """The text encoder as pretrain_text.py last saved it: the maps' form is laid down, so it may still be learning."""
+    """The text encoder as pretrain_text.py last saved it: the maps' form is laid down, so it may still be learning.
 
-    def __init__(self, file: Path, text: CLIPTextModel, vocabulary: Vocabulary) -> None:
+    Where it saved nothing, it is the checkpoint's.
+    """
+
+    def __init__(self, file: Path, checkpoint: Path, text: CLIPTextModel, vocabulary: Vocabulary) -> None:
         self.file, self.text, self.vocabulary, self.read = file, text, vocabulary, 0.0
+        if not file.exists():
+            start_from(checkpoint, text, vocabulary)
 
     def refresh(self) -> None:
         """Read the file again if it is newer."""
+        if not self.file.exists():
+            return
         written = self.file.stat().st_mtime
         if written == self.read:
             return
@@ -162,6 +172,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", action="store_true", help="do not go on from the checkpoint's denoiser")
+    parser.add_argument("--go-on", action="store_true", help="count what the checkpoint's card says it was trained for")
     parser.add_argument("--reading", action="store_true", help="learn from the pictures' own maps, without words")
     parser.add_argument("--name", default="main", help="name of this training's state file")
     arguments = parser.parse_args()
@@ -171,11 +182,14 @@ def main() -> None:
     names = wide_subjects(arguments.work)
     vocabulary = Vocabulary(load_tokenizer(arguments.start / "tokenizer"), names)
     unet, text = build_unet(), build_text_encoder(len(vocabulary.rows)).eval().requires_grad_(False)
-    words = Words(arguments.work / "text.pt", text, vocabulary)
+    words = Words(arguments.work / "text.pt", arguments.start, text, vocabulary)
     file, step, spent = arguments.work / f"{arguments.name}.pt", 0, 0.0
     if not arguments.fresh:
         known = UNet2DConditionModel.from_pretrained(arguments.start / "unet", torch_dtype=torch.float32)
         unet.load_state_dict(known.state_dict())
+    if arguments.go_on:
+        trained = json.loads((arguments.start / "card.json").read_text())["trained"]
+        step, spent = trained["steps"], trained["minutes"] * 60
     optimizer = torch.optim.AdamW(unet.parameters(), lr=PEAK, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     smooth = copy.deepcopy(unet).requires_grad_(False)
     if file.exists():

@@ -68,17 +68,17 @@ class Loop:
         self._nan_check = nan_check
         self._turns = Turns(max_jobs)
         self._counts: dict[str, float] = {field.name: 0 for field in fields(Counters)}
-        self._waiting = perf_counter()  # since when the thread has had nothing to do; 0: it works
+        self._idle: tuple[float, float | None] = (0.0, perf_counter())  # seconds, and since when again; None: it works
         self._thread = threading.Thread(target=self._serve, name="easel-engine", daemon=True)
         self._thread.start()
 
     @property
     def counters(self) -> Counters:
         """A snapshot."""
-        idle = self._counts["idle_seconds"] + (perf_counter() - self._waiting if self._waiting else 0.0)
+        idle, since = self._idle
         counts = (
             self._counts
-            | {"idle_seconds": idle}
+            | {"idle_seconds": idle if since is None else idle + perf_counter() - since}
             | {"load_seconds": self._bench.seconds, "switches": self._bench.switches}
         )
         return Counters(**counts)  # type: ignore[arg-type]
@@ -111,13 +111,12 @@ class Loop:
 
     def _serve(self) -> None:
         end: BaseException = EaselError("the engine is closed")
-        before = perf_counter()
         try:
             while self._turns.wait():
                 start = perf_counter()
-                self._waiting = 0.0
-                self._counts["idle_seconds"] += start - before
-                self._waiting = before = self._turn(start)
+                idle, since = self._idle
+                self._idle = (idle if since is None else idle + start - since, None)
+                self._turn(start)
         except BaseException as error:
             end = error  # a fault of the loop itself: nobody may wait for it forever
             raise
@@ -125,12 +124,17 @@ class Loop:
             self._turns.close()
             self._turns.fail_all(end)
 
-    def _turn(self, start: float) -> float:
-        """One call or one tick; until when its time is on somebody's account: what follows counts as idle."""
+    def _rest(self, since: float) -> None:
+        """From then on the thread counts as idle."""
+        self._idle = (self._idle[0], since)
+
+    def _turn(self, start: float) -> None:
+        """One call or one tick; what follows when its time is on somebody's account counts as idle."""
         self._turns.sweep()
         order = self._turns.in_order(self._bench.weights if start < self._bench.stay_until else None)
         if not order:
-            return start
+            self._rest(start)
+            return
         loaded = self._bench.seconds
         first = order[0]
         if isinstance(first, Call):
@@ -138,17 +142,16 @@ class Loop:
             first.serve()
             try:
                 self._bench.finish()
-                end = self._account(first, [(first, 1.0)], "call_seconds", start, loaded)
+                self._account(first, [(first, 1.0)], "call_seconds", start, loaded)
             finally:
                 first.answer()
-            return end
+            return
         parts = self._tick([run for run in order if isinstance(run, Run)])
         total = sum(len(part.rows) for part in parts)
         shares = [(part.run, len(part.rows) / total) for part in parts] or [(first, 1.0)]  # who failed pays too
-        end = self._account(first, shares, "tick_seconds", start, loaded)
+        self._account(first, shares, "tick_seconds", start, loaded)
         for run in dict.fromkeys((first, *(part.run for part in parts))):
             run.report()
-        return end
 
     def _account(
         self,
@@ -157,7 +160,7 @@ class Loop:
         kind: str,
         start: float,
         loaded: float,
-    ) -> float:
+    ) -> None:
         """Count a turn's time until now: loading for the one in turn, the rest for each its share."""
         end, loading = perf_counter(), self._bench.seconds - loaded
         seconds = end - start - loading
@@ -167,7 +170,7 @@ class Loop:
         for work, share in shares:
             work.seconds += seconds * share
             self._turns.charge(work, seconds * share)
-        return end
+        self._rest(end)
 
     @torch.inference_mode()
     def _tick(self, runs: Sequence[Run]) -> list[Part]:
