@@ -6,6 +6,7 @@ import http.server
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from starlette.routing import Route
@@ -122,3 +123,31 @@ def test_below_a_prefix(serve: Serve) -> None:
     assert '"root":"http://testserver/studio/page/' in answer.text
     assert paged.client.get(f"{paged.root()}/config").status_code == 200
     assert paged.client.get("/studio/theme.css").headers["content-type"].startswith("text/css")
+
+
+def test_the_page_is_made_once_for_each_address(paged: Paged) -> None:
+    plain, packed = (paged.client.get("/", headers={"Accept-Encoding": one}) for one in ("identity", "gzip"))
+    assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+    assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding, Origin"
+    assert plain.text == packed.text and plain.headers["content-type"].startswith("text/html")
+    assert paged.client.get("/?deep_link=x&__theme=dark").text == plain.text
+    secure = paged.client.get("/", headers={"X-Forwarded-Proto": "https"})
+    assert '"root":"https://testserver/page/' in secure.text and '"root":"http://testserver/page/' in plain.text
+    for number in range(100):  # and not for ever for as many as somebody names
+        paged.client.get("/", headers={"X-Forwarded-Host": f"{number}.example"})
+    (build,) = paged.mount._builds.values()
+    assert len(build.answers._kept) <= 32
+    assert paged.client.get("/").text == plain.text
+
+
+def test_its_files_are_packed_where_that_pays(paged: Paged) -> None:
+    from gradio.route_utils import BUILD_PATH_LIB
+
+    names = sorted(path.name for path in Path(BUILD_PATH_LIB).iterdir() if path.suffix in (".js", ".css", ".wasm"))
+    for name in names[::40]:
+        held = (Path(BUILD_PATH_LIB) / name).read_bytes()
+        for accepted in ("identity", "gzip, deflate, br"):
+            answer = paged.client.get(f"/assets/{name}", headers={"Accept-Encoding": accepted})
+            assert answer.content == held and "immutable" in answer.headers["cache-control"]
+        assert len(held) < 1000 or answer.headers["content-encoding"] == "gzip", name
+    assert paged.client.get("/assets/..%2F..%2F..%2Froutes.py").status_code in (403, 404)

@@ -86,7 +86,7 @@ def create_api(app: Easel, page: APIRouter | None = None) -> FastAPI:
     own_routes = api.own_routes()
     api.serve_extensions(app.extensions)
     if page:
-        api.router.routes.extend(page.routes)  # as they are, last: what nobody else answers
+        api.router.routes[:0] = page.routes  # as they are, first: it answers few paths, and is asked for many files
     else:
         api.include_router(_no_page())
     _guard(app, api, credentials, sessions, calls)

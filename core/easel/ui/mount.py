@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Message, Receive, Scope, Send
 
 from easel.errors import Forbidden, NotFound, TooLarge
+from easel.ui.kept import Answers, Kept, replay
 from easel.values.user import User, acting_as, acting_user
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _FILES = ("/assets/", "/static/")  # of gradio's own; the same in every build
 _NAMES = ("/theme.css", "/manifest.json", "/favicon.ico")
+_SAME = ("/", "/theme.css")  # each time
 _READ = ("/config", "/gradio_api/info", "/gradio_api/startup-events", "/gradio_api/queue/data", *_NAMES)
 _READ_BELOW = ("/gradio_api/heartbeat/", "/gradio_api/file=", *_FILES)
 _FILE = "/gradio_api/file="
@@ -63,6 +64,10 @@ class Build:
     pages: int = 0  # that are open: each holds one event stream open
     used: float = field(default_factory=time.monotonic)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: Answers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.answers = Answers(self.app)
 
 
 class PageMount(BaseRoute):
@@ -89,7 +94,7 @@ class PageMount(BaseRoute):
         self._first: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reloading = asyncio.Lock()
-        self._assets: dict[str, bytes] = {}
+        self._assets: dict[str, Kept] = {}
 
     def router(self) -> APIRouter:
         """The page as a part of a service, which starts and ends it."""
@@ -179,13 +184,13 @@ class PageMount(BaseRoute):
         else:
             build, rest = await self._current(), path
         build.used = time.monotonic()
-        if rest.startswith("/assets/") and (asset := self._asset(rest.removeprefix("/assets/"))) is not None:
-            await asset(scope, receive, send)
+        if rest.startswith("/assets/") and (asset := await self._asset(rest.removeprefix("/assets/"))) is not None:
+            await asset.response(scope)(scope, receive, send)
             return
         if scope["method"] == "POST" and rest == "/gradio_api/upload":
             await asyncio.to_thread(self._room, int(Headers(scope=scope).get("content-length", 0)))
         elif scope["method"] == "POST":
-            receive = _replay(await _checked(receive, self._own(build)))
+            receive = replay(await _checked(receive, self._own(build)))
         if rest.startswith(_FILE):
             _refuse_foreign(rest.removeprefix(_FILE), self._own(build))
         if rest.startswith(_FILES):
@@ -194,22 +199,24 @@ class PageMount(BaseRoute):
         inner = {**_plain(scope), "path": root + rest, "raw_path": (root + rest).encode(), "root_path": root}
         if rest.startswith(_OPEN):
             await self._stream(build, inner, receive, send)
+        elif rest in _SAME and scope["method"] == "GET":
+            await (await build.answers.get(inner)).response(scope)(scope, receive, send)
         else:
             await build.app(inner, receive, send)
         if rest == "/":
             self._drop_unused()
 
-    def _asset(self, name: str) -> Response | None:
-        """A file of the browser's part of gradio, kept once it was read: a page is a hundred of them."""
+    async def _asset(self, name: str) -> Kept | None:
+        """A file of the browser's part of gradio, kept once it was read: a page is sixty of them."""
         if name not in self._assets:
             from gradio.route_utils import BUILD_PATH_LIB
 
             known = {file.name: file for file in Path(BUILD_PATH_LIB).iterdir() if file.is_file()}
             if name not in known:
                 return None
-            self._assets[name] = known[name].read_bytes()
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return Response(self._assets[name], media_type=kind, headers={"Cache-Control": _FOR_EVER})
+            kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+            self._assets[name] = await Kept.of(known[name].read_bytes(), kind, **{"Cache-Control": _FOR_EVER})
+        return self._assets[name]
 
     async def _stream(self, build: Build, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an event stream through, and end it when the service stops."""
@@ -335,19 +342,6 @@ def _named_files(said: Any) -> Iterator[str]:
             waiting.extend(one.values())
         elif isinstance(one, list):
             waiting.extend(one)
-
-
-def _replay(body: bytes) -> Receive:
-    sent = False
-
-    async def receive() -> Message:
-        nonlocal sent
-        if sent:
-            await asyncio.Event().wait()  # the answer is a short one: nobody waits for the caller to hang up
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
 
 
 def _kept(send: Send) -> Send:
