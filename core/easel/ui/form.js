@@ -4,8 +4,9 @@
    [data-section] beside it; an img [data-shown="name"] shows what the service sends under that name. */
 easel.form = (element, props, trigger, watch, upload) => {
   const all = (selector) => [...element.querySelectorAll(selector)];
-  const named = (name) => all('[name]').filter((one) => one.name === name);
-  const pictures = {};
+  const controls = Object.create(null), hiding = all('[data-when]'), pictures = {};  // what there is stays
+  for (const one of all('[name]')) (controls[one.name] ??= []).push(one);
+  const named = (name) => controls[name] ?? [];
   const get = (name) => {
     const found = named(name), one = found[0];
     switch (one?.type) {
@@ -18,14 +19,14 @@ easel.form = (element, props, trigger, watch, upload) => {
     }
   };
   const show = () => {
-    for (const one of all('[data-when]')) {
+    for (const one of hiding) {
       const [name, value] = one.dataset.when.split(/=(.*)/s);
       one.hidden = value === undefined ? !get(name) : get(name) !== value;
     }
   };
   const tell = () => {
     show();
-    props.value = Object.fromEntries(all('[name]').map((one) => [one.name, get(one.name)]));
+    props.value = Object.fromEntries(Object.keys(controls).map((name) => [name, get(name)]));
   };
   const slide = (box) => {
     const range = box.parentElement.querySelector('[type=range]');

@@ -79,9 +79,9 @@ def _connect(page: Page, tab: Generation) -> None:
         except EaselError as error:
             yield _updates((failure(page, error), None, ""))
 
-    async def resume(job_id: str, request: gr.Request) -> AsyncIterator[Any]:
+    async def resume(event: gr.EventData, request: gr.Request) -> AsyncIterator[Any]:
         try:
-            job = own_job(page.app, page.user(request), job_id)
+            job = own_job(page.app, page.user(request), event._data["job"])
         except EaselError:
             yield _updates(("", None, ""))  # none, or of a service that was started anew
             return
@@ -90,7 +90,7 @@ def _connect(page: Page, tab: Generation) -> None:
             yield _updates(one)
 
     prompts.actions.generate(run, [*top, *forms, *pictures], shown, show_progress="hidden")
-    page.on_load(resume, [gallery.job], shown, js=f"() => easel.job('{kind}')")
+    prompts.actions.resume(resume, None, shown, show_progress="hidden")
     for pressed, what in ((prompts.actions.interrupt, "interrupt"), (prompts.actions.skip, "skip")):
         pressed(_signalling(page, what), gallery.job, None, show_progress="hidden")
     names = place.names

@@ -2,7 +2,8 @@
    'act'    a click on [data-act], or a form with data-act that was sent, its fields in `values`
    'reload' the same for [data-reload]: make a new build of the page
    'opened' it came into view; 'tick': a second passed while it was in view
-   A click on [data-event] is the event of that name.
+   A click on [data-event] is the event of that name. [data-resume="KIND"] is the event 'resume', once, when it is first
+   in view and this browser's tab had shown a job there before.
    A field [data-filter] hides the [data-row] without its words; [data-pick] shows one [data-section] of several. */
 easel.markup = (element, trigger, watch) => {
   const one = (selector) => element.querySelector(selector);
@@ -58,11 +59,16 @@ easel.markup = (element, trigger, watch) => {
     arrange();
   });
   arrange();
-  let seen = false;
+  const resume = (kind) => {
+    const job = kind && sessionStorage.getItem(`easel-job-${kind}`);
+    if (job) trigger('resume', { job });
+  };
+  let seen; // undefined: never
   new IntersectionObserver((entries) => {
     const now = entries.at(-1).isIntersecting;
     if (now && !seen) trigger('opened', {});
-    seen = now;
+    if (now && seen === undefined) resume(one('[data-resume]')?.dataset.resume);
+    if (now || seen) seen = now;
   }).observe(element);
   const ticking = setInterval(() => {
     if (!element.isConnected) clearInterval(ticking);

@@ -217,7 +217,6 @@ const easel = (() => {
     chosen: (kind, job) => [chosenThumb(kind)?.dataset.of ?? `${job}/0`],
     mode: (name) => { byId("img2img_settings").dataset.mode = name; return name; },
     seed: (kind, which, now) => Number(chosenThumb(kind)?.dataset[which] ?? now),
-    job: (kind) => [sessionStorage.getItem(`easel-job-${kind}`) ?? ""],
   };
 })();
 window.easel = easel;

@@ -128,13 +128,12 @@ class Page:
 
     def on_load(
         self,
-        fn: Callable[..., Any] | None,
+        fn: Callable[..., Any],
         inputs: Sequence[Component],
         outputs: Sequence[Component],
-        js: str | None = None,
     ) -> None:
         """Call `fn` whenever somebody opens the page: what is built is the same for all of them."""
-        self.blocks.load(fn, list(inputs), list(outputs), js=js, show_progress="hidden")
+        self.blocks.load(fn, list(inputs), list(outputs), show_progress="hidden")
 
     def send(
         self,
@@ -204,7 +203,7 @@ def make_page(app: Easel, reload: Callable[[], None]) -> App:
             for name in LAST_TABS:
                 _tab(page, name, hidden)
         page.link()
-        connect_pickers(page, blocks, refresh)
+        connect_pickers(page, refresh)
         gr.HTML(f"<template id='easel-titles'>{escape(json.dumps(page.titles))}</template>", visible="hidden")
         for listener in blocks.fns.values():
             listener.api_visibility = "private"  # programs have the service's own API

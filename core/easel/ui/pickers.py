@@ -40,7 +40,7 @@ def build_pickers(app: Easel, text: Callable[[str], str]) -> tuple[gr.Dropdown, 
     return checkpoint, vae, refresh
 
 
-def connect_pickers(page: Page, blocks: gr.Blocks, refresh: gr.Button) -> None:
+def connect_pickers(page: Page, refresh: gr.Button) -> None:
     """What they do; a page that is opened gets them as they are now."""
     page.titles["refresh_sd_model_checkpoint"] = page.text("Look for new models")
     pickers: list[Any] = [page.checkpoint, page.vae]
@@ -71,7 +71,7 @@ def connect_pickers(page: Page, blocks: gr.Blocks, refresh: gr.Button) -> None:
         except EaselError as error:
             raise failed(error) from error
 
-    blocks.load(now, None, pickers, show_progress="hidden")
+    page.on_load(now, [], pickers)
     refresh.click(look, None, pickers)
     for one in pickers:
         one.change(keep, pickers, None, show_progress="hidden")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from easel.app import Easel
     from easel.ui.page import Page
 
-ACTIONS = ("generate", "interrupt", "skip", "paste", "style_apply", "style_save", "style_delete")
+ACTIONS = ("resume", "generate", "interrupt", "skip", "paste", "style_apply", "style_save", "style_delete")
 _TOOLS = (
     ("paste", "↙", "Read generation data from the prompt into the page"),
     ("clear_prompt", "✕", "Clear the prompts"),
@@ -85,7 +85,7 @@ def _buttons(words: Callable[[str], str], kind: str) -> Html:
         return tool(symbol, words(title), id=f"{kind}_{action}", **does)
 
     stop = (large(title.lower(), title, "easel-stop") for title in ("Interrupt", "Skip"))
-    go = tag("div", large("generate", "Generate", "primary"), *stop, class_="easel-go")
+    go = tag("div", large("generate", "Generate", "primary"), *stop, class_="easel-go", data_resume=kind)
     return joined([go, tag("div", *(small(*one) for one in _TOOLS), class_="easel-smalls")])
 
 
