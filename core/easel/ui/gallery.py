@@ -48,14 +48,11 @@ def build_gallery(page: Page, name: str) -> Gallery:
         progress = gr.HTML("", elem_id=f"{name}_progress", elem_classes="easel-bare")
         pictures = gr.HTML(empty_gallery(), elem_id=f"{name}_gallery", elem_classes="easel-bare")
         job = gr.Textbox("", visible="hidden", elem_id=f"{name}_job", show_label=False, container=False)
-        with gr.Row(elem_classes="easel-row easel-actions"):
-            for symbol, place, title in SENT_TO:
-                label = f"{symbol} {page.text(title)}"
-                button = gr.Button(
-                    label, elem_id=f"{name}_send_{place}", elem_classes="easel-tool", min_width=40, scale=0
-                )
-                chosen = f"(job) => easel.chosen('{name}', job)"
-                page.send(button, to=place, fill=SENT, inputs=[job], fn=_sending(page), js=chosen)
+        titles = {place: f"{symbol} {page.text(title)}" for symbol, place, title in SENT_TO}
+        senders = page.senders(name, titles)
+    for place in titles:
+        chosen = f"(job) => easel.chosen('{name}', job)"
+        page.send(senders, to=place, fill=SENT, inputs=[job], fn=_sending(page), js=chosen)
     return Gallery(progress, pictures, job)
 
 

@@ -11,7 +11,7 @@ What tabs share is the `Page`:
 - `page.user(request)`: whose event it is, for a listener with a parameter `request: gr.Request`.
 - `page.places["txt2img"] = Place(tab="txt2img", parts={"prompt": …})`: what others may fill; a tab says so when built.
 - `page.send(button, to="txt2img", fill=["prompt"], inputs=[box])`: a click fills the place and opens its tab, which may
-  be built later.
+  be built later. `page.senders(…)` is a row of such buttons as one component.
 - `page.checkpoint`, `page.vae`: the pickers on top.
 - `page.on_load(fn, inputs, outputs)`: for whoever opens the page; what is built is the same for everybody.
 - `page.reload()`: makes a new build of the page and waits for it; whoever loads the page from then on gets it (call it
@@ -39,6 +39,7 @@ from starlette.routing import Mount
 
 from easel.api.auth import user_of
 from easel.ui.localization import spoken, translator
+from easel.ui.markup import live, tag
 from easel.ui.pickers import build_pickers, connect_pickers
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Link:
-    button: gr.Button
+    button: Any  # gr.Button, or `senders`
+    event: str
     to: str
     fill: Sequence[str]
     inputs: Sequence[Component]
@@ -137,7 +139,7 @@ class Page:
 
     def send(
         self,
-        button: gr.Button,
+        button: Any,
         *,
         to: str,
         fill: Sequence[str],
@@ -147,10 +149,20 @@ class Page:
     ) -> None:
         """Let a click put what `fn(*inputs)` returns (without it: the inputs) into a place and open its tab.
 
-        `fill` names parts of the place, in the order of what is returned; those that it lacks are left out. `js`
-        changes the inputs first, in the browser.
+        `button`: a `gr.Button`, or `senders`, of which it is the one for `to`. `fill` names parts of the place, in the
+        order of what is returned; those that it lacks are left out. `js` changes the inputs first, in the browser.
         """
-        self._links.append(_Link(button=button, to=to, fill=fill, inputs=inputs, fn=fn or _as_given, js=js))
+        event = "click" if isinstance(button, gr.Button) else to
+        link = _Link(button=button, event=event, to=to, fill=fill, inputs=inputs, fn=fn or _as_given, js=js)
+        self._links.append(link)
+
+    def senders(self, name: str, titles: Mapping[str, str]) -> Any:
+        """Buttons by the place that each sends to, for `send`; their ids are `name_send_PLACE`."""
+        buttons = (
+            tag("button", title, id=f"{name}_send_{place}", type="button", data_event=place)
+            for place, title in titles.items()
+        )
+        return live(tag("div", *buttons, class_="easel-actions"), elem_id=f"{name}_senders", events=list(titles))
 
     @contextmanager
     def tab(self, tab: gr.Tab) -> Iterator[None]:
@@ -175,10 +187,13 @@ class Page:
         for one in self._links:
             place = self.places.get(one.to)
             if place is None:
-                one.button.visible = False
+                if isinstance(one.button, gr.Button):
+                    one.button.visible = False
+                else:
+                    one.button.elem_classes.append(f"easel-without-{one.to}")
                 continue
             opened = [(self.tabs, place.tab), *([place.inner] if place.inner else [])]
-            one.button.click(
+            getattr(one.button, one.event)(
                 _put(one.fn, one.fill, place, [tab for _, tab in opened]),
                 list(one.inputs),
                 [*place.outputs([name for name in one.fill if name in place.names]), *(tabs for tabs, _ in opened)],

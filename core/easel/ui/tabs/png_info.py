@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
 TITLE = "PNG Info"
 _LONG = 400  # characters; a receipt is longer
-_PLACES: tuple[tuple[str, Kind, str], ...] = (
-    ("txt2img", "txt2img", "txt2img"),
-    ("img2img", "img2img", "img2img"),
-    ("inpaint", "img2img", "Inpaint"),
-)
+_PLACES: Mapping[str, Kind] = {"txt2img": "txt2img", "img2img": "img2img", "inpaint": "img2img"}  # that take the data
+_TITLES = {"txt2img": "txt2img", "img2img": "img2img", "inpaint": "Inpaint", "extras": "Extras"}
 
 
 def build(page: Page) -> None:
@@ -45,15 +42,14 @@ def build(page: Page) -> None:
         with gr.Column(min_width=320, elem_classes="easel-results"):
             shown = gr.HTML(_told(page, "", {}), elem_id="pnginfo_shown")
             text = gr.Textbox("", visible="hidden", elem_id="pnginfo_text", show_label=False, container=False)
-            with gr.Row(elem_classes="easel-row easel-actions"):
-                for place, kind, title in _PLACES:
-                    button = gr.Button(
-                        f"→ {_(title)}", size="sm", elem_id=f"pnginfo_send_{place}", min_width=80, scale=0
-                    )
-                    if (known := page.places.get(place)) is not None:
-                        page.send(button, to=place, fill=known.names, **_filling(page, kind, picture, text, known))
-                extras = gr.Button(f"→ {_('Extras')}", size="sm", elem_id="pnginfo_send_extras", min_width=80, scale=0)
-                page.send(extras, to="extras", fill=["picture"], inputs=[picture])
+            places = [place for place in (*_PLACES, "extras") if place in page.places]
+            senders = page.senders("pnginfo", {place: f"→ {_(_TITLES[place])}" for place in places})
+    for place in places:
+        if (kind := _PLACES.get(place)) is None:
+            page.send(senders, to=place, fill=["picture"], inputs=[picture])
+        else:
+            known = page.places[place]
+            page.send(senders, to=place, fill=known.names, **_filling(page, kind, picture, text, known))
     page.places["png_info"] = Place(tab="png_info", parts={"picture": picture})
 
     def read(path: str | None) -> tuple[str, str]:
