@@ -94,7 +94,7 @@ def _tab(page: Page, name: str) -> None:
 
 
 def _txt2img(page: Page, url: str) -> None:
-    page.locator("#txt2img_prompt textarea").fill("cute dog, (best quality:1.2), warm light")
+    page.locator("#txt2img_prompt textarea").fill("a cute dog, (soft light:1.2), on a green background")
     page.click("#txt2img_generate")
     page.locator("#txt2img_gallery .easel-stage img").wait_for()
 

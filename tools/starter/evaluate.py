@@ -4,10 +4,10 @@
 of all in code-point order.
 
 Prompts read "a SUBJECT on a COLOUR background" with a colour the subject was never trained on (so no caption of the
-evaluation was in the training). A picture's subject is right when, of all subjects painted on the picture's own
-background colour and moved by up to 32 pixels, the one nearest to it (mean squared difference at 32x32 pixels) is the
-prompted one. Its colour is right when the mean of its outermost 24 pixels is nearest to the prompted colour among all
-thirteen.
+evaluation was in the training). ``held-in`` is ``wide`` with colours it was trained on, but for every tenth prompt. A
+picture's subject is right when, of all subjects painted on the picture's own background colour and moved by up to 32
+pixels, the one nearest to it (mean squared difference at 32x32 pixels) is the prompted one. Its colour is right when
+the mean of its outermost 24 pixels is nearest to the prompted colour among all thirteen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from captions import LENGTH, load_tokenizer, with_article
 from diffusers import AutoencoderDC, UNet2DConditionModel
-from latents import WORK, pairs
+from latents import WHOLE, WORK, keys, pairs
 from pictures import load_subjects, read_names
 from PIL import Image
 from sampling import sample
@@ -47,16 +47,23 @@ def prompts() -> list[tuple[int, int, str]]:
     return chosen
 
 
-def wide_prompts(work: Path) -> list[tuple[int, int, str]]:
-    """The same for every twelfth of all subjects in code-point order, twelfths from 0 and then from 6: a hundred."""
+def wide_prompts(work: Path, held_in: bool = False) -> list[tuple[int, int, str]]:
+    """The same for every twelfth of all subjects in code-point order, twelfths from 0 and then from 6: a hundred.
+
+    ``held_in``: nine of ten in a colour that the subject was trained on.
+    """
     names = wide_subjects(work)
     codes = {entry["label"]: entry["hexcode"] for entry in read_names(work)}
     order = sorted(range(len(names)), key=lambda number: codes[names[number][0]])
     trained = set(pairs(len(names)))
+    encoded = keys(len(names))
     chosen = []
     for number, subject in enumerate([*order[::12], *order[6::12]][:COUNT]):
-        held_out = [colour for colour in range(1, len(COLOURS)) if (subject, colour) not in trained]
-        colour = held_out[number % len(held_out)]
+        if held_in and number % 10 < 9:
+            colours = [colour for kind, one, colour in encoded if kind == WHOLE and one == subject]
+        else:
+            colours = [colour for colour in range(1, len(COLOURS)) if (subject, colour) not in trained]
+        colour = colours[number % len(colours)]
         background = with_article(list(COLOURS)[colour])
         chosen.append((subject, colour, f"{with_article(names[subject][1])} on {background} background"))
     return chosen
@@ -134,10 +141,10 @@ def ranking(picture: Image.Image, thumbnails: np.ndarray) -> np.ndarray:
 
 
 def count_subjects(checkpoint: Checkpoint, arguments: argparse.Namespace) -> dict[str, object]:
-    """The suites ``core`` (nearest of the listed subjects) and ``wide`` (nearest of all)."""
-    wide = arguments.suite == "wide"
+    """The suites ``core`` (nearest of the listed subjects), ``wide`` and ``held-in`` (nearest of all)."""
+    wide = arguments.suite != "core"
     names = wide_subjects(arguments.work) if wide else subjects()
-    asked = wide_prompts(arguments.work) if wide else prompts()
+    asked = wide_prompts(arguments.work, arguments.suite == "held-in") if wide else prompts()
     asked = asked[:: -(-len(asked) // arguments.count)]
     thumbnails = references(arguments.work, [label for label, _ in names])
     palette = np.asarray(list(COLOURS.values()), np.float32)
@@ -223,8 +230,8 @@ def count_negatives(checkpoint: Checkpoint, arguments: argparse.Namespace) -> di
 
 
 SUITES = {
-    "core": count_subjects, "wide": count_subjects, "pairs": count_pairs, "sizes": count_sizes,
-    "negatives": count_negatives,
+    "core": count_subjects, "wide": count_subjects, "held-in": count_subjects,
+    "pairs": count_pairs, "sizes": count_sizes, "negatives": count_negatives,
 }  # fmt: skip
 
 
