@@ -105,6 +105,7 @@ def test_a_reload_is_for_pages_that_are_loaded_from_then_on(serve: Serve) -> Non
     old = paged.root()
     assert "easel-tab-png_info" in paged.client.get("/").text
     assert "easel-tab-extras" not in paged.client.get("/").text
+    assert '"easel-without-extras"' in paged.client.get("/").text  # nothing can be sent there
     paged.mount.reload_from_thread()
     new = paged.root()
     assert new != old
