@@ -75,10 +75,9 @@ class Loop:
     @property
     def counters(self) -> Counters:
         """A snapshot."""
-        idle, since = self._idle
         counts = (
             self._counts
-            | {"idle_seconds": idle if since is None else idle + perf_counter() - since}
+            | {"idle_seconds": self._idle_until(perf_counter())}
             | {"load_seconds": self._bench.seconds, "switches": self._bench.switches}
         )
         return Counters(**counts)  # type: ignore[arg-type]
@@ -114,8 +113,7 @@ class Loop:
         try:
             while self._turns.wait():
                 start = perf_counter()
-                idle, since = self._idle
-                self._idle = (idle if since is None else idle + start - since, None)
+                self._idle = (self._idle_until(start), None)
                 self._turn(start)
         except BaseException as error:
             end = error  # a fault of the loop itself: nobody may wait for it forever
@@ -123,6 +121,11 @@ class Loop:
         finally:
             self._turns.close()
             self._turns.fail_all(end)
+
+    def _idle_until(self, now: float) -> float:
+        """Idle seconds."""
+        idle, since = self._idle
+        return idle if since is None else idle + now - since
 
     def _rest(self, since: float) -> None:
         """From then on the thread counts as idle."""

@@ -1,6 +1,6 @@
 """Answers of the page that stay the same: made once, packed once, and kept.
 
-gradio makes its page anew for everybody who opens it, which takes longer than all that we do to show it.
+gradio makes its page anew for everybody who opens it (69 ms of a slow processor), and packs its files again each time.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _FILES = ("/assets/", "/static/")  # of gradio's own; the same in every build
 _NAMES = ("/theme.css", "/manifest.json", "/favicon.ico")
-_SAME = ("/", "/theme.css")  # each time
+_SAME = ("/", "/theme.css")  # gradio's answer is, for all who come by one address
 _READ = ("/config", "/gradio_api/info", "/gradio_api/startup-events", "/gradio_api/queue/data", *_NAMES)
 _READ_BELOW = ("/gradio_api/heartbeat/", "/gradio_api/file=", *_FILES)
 _FILE = "/gradio_api/file="

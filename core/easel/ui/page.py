@@ -94,7 +94,6 @@ class Place:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Link:
     button: Any  # gr.Button, or `senders`
-    event: str
     to: str
     fill: Sequence[str]
     inputs: Sequence[Component]
@@ -152,9 +151,7 @@ class Page:
         `button`: a `gr.Button`, or `senders`, of which it is the one for `to`. `fill` names parts of the place, in the
         order of what is returned; those that it lacks are left out. `js` changes the inputs first, in the browser.
         """
-        event = "click" if isinstance(button, gr.Button) else to
-        link = _Link(button=button, event=event, to=to, fill=fill, inputs=inputs, fn=fn or _as_given, js=js)
-        self._links.append(link)
+        self._links.append(_Link(button=button, to=to, fill=fill, inputs=inputs, fn=fn or _as_given, js=js))
 
     def senders(self, name: str, titles: Mapping[str, str]) -> Any:
         """Buttons by the place that each sends to, for `send`; their ids are `name_send_PLACE`."""
@@ -193,7 +190,8 @@ class Page:
                     one.button.elem_classes.append(f"easel-without-{one.to}")
                 continue
             opened = [(self.tabs, place.tab), *([place.inner] if place.inner else [])]
-            getattr(one.button, one.event)(
+            clicked = one.button.click if isinstance(one.button, gr.Button) else getattr(one.button, one.to)
+            clicked(
                 _put(one.fn, one.fill, place, [tab for _, tab in opened]),
                 list(one.inputs),
                 [*place.outputs([name for name in one.fill if name in place.names]), *(tabs for tabs, _ in opened)],
